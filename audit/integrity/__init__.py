@@ -1,0 +1,1 @@
+"""Whether the database is what it should be."""

@@ -1,0 +1,73 @@
+"""Every table. Import models from here; inside the package, modules import only `fields`."""
+
+from __future__ import annotations
+
+from audit.models.artifacts import Artifact, ArtifactMember
+from audit.models.batches import Batch, BatchMember, BatchOutput
+from audit.models.execution import Call, NodeState, Operation, RoutingEvent
+from audit.models.failures import TransformError, ValidationError
+from audit.models.findings import Finding
+from audit.models.graph import Edge, Node
+from audit.models.imports import Import
+from audit.models.payloads import Payload
+from audit.models.recovery import Checkpoint
+from audit.models.runs import Run, RunEvent, SecretResolution
+from audit.models.schema_info import SCHEMA_VERSION, SchemaInfo
+from audit.models.summaries import RunSummary
+from audit.models.tokens import Row, Token, TokenOutcome, TokenParent
+
+# The audit trail, in an order in which every link points to a table that stands before it.
+AUDIT_MODELS = (
+    Run,
+    Node,
+    Edge,
+    Row,
+    Token,
+    TokenParent,
+    NodeState,
+    RoutingEvent,
+    Operation,
+    Call,
+    Batch,
+    BatchMember,
+    BatchOutput,
+    TokenOutcome,
+    Artifact,
+    ArtifactMember,
+    ValidationError,
+    TransformError,
+    Checkpoint,
+    SecretResolution,
+    RunEvent,
+)
+
+__all__ = [
+    "AUDIT_MODELS",
+    "SCHEMA_VERSION",
+    "Artifact",
+    "ArtifactMember",
+    "Batch",
+    "BatchMember",
+    "BatchOutput",
+    "Call",
+    "Checkpoint",
+    "Edge",
+    "Finding",
+    "Import",
+    "Node",
+    "NodeState",
+    "Operation",
+    "Payload",
+    "RoutingEvent",
+    "Row",
+    "Run",
+    "RunEvent",
+    "RunSummary",
+    "SchemaInfo",
+    "SecretResolution",
+    "Token",
+    "TokenOutcome",
+    "TokenParent",
+    "TransformError",
+    "ValidationError",
+]

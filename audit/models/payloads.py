@@ -1,0 +1,41 @@
+"""Payloads: one row per blob, whoever refers to it."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from audit.models.fields import finite, instant_field, one_of, word_field
+from audit.vocabulary import PayloadState
+
+
+class Payload(models.Model):
+    """What is known of the bytes behind a reference: they outlive no policy, this row does.
+
+    A reference without a row here was never looked for.
+    """
+
+    content_hash = models.CharField(max_length=64, primary_key=True, db_collation="C")
+    state = word_field(PayloadState)
+    size_bytes = models.BigIntegerField(null=True)
+    recorded_at = instant_field()
+
+    class Meta:
+        db_table = "payloads"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(content_hash__regex=r"^[0-9a-f]{64}$"),
+                name="payloads_hash_shape",
+                violation_error_message="A payload is named by its SHA-256 and nothing else.",
+            ),
+            one_of("state", PayloadState, name="payloads_state_known"),
+            models.CheckConstraint(
+                condition=~models.Q(state=PayloadState.AVAILABLE)
+                | models.Q(size_bytes__isnull=False),
+                name="payloads_available_has_size",
+                violation_error_message="Bytes that are there have a size.",
+            ),
+            finite("recorded_at", name="payloads_times_finite"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.content_hash} ({self.state})"

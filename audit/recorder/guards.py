@@ -1,0 +1,172 @@
+"""What the database itself refuses: rights of the application's login and append-only guards.
+
+`apply()` is idempotent, runs as the owner after every migration and says everything again,
+so a restored or half-migrated database ends in the same state. The application owns nothing.
+It may add to the audit trail, and change the few columns that a later import of a run that
+was still going has to move on. UPDATE is granted by column because a lock on a row needs
+UPDATE on at least one (PostgreSQL, "Explicit Locking").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.apps import apps
+from django.db import connections, transaction
+from psycopg import sql
+
+from audit.models import AUDIT_MODELS, Batch, NodeState, Operation, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db import models
+
+# What may still change while a record is open; everything else of the trail only grows.
+MUTABLE_COLUMNS: dict[type[models.Model], tuple[str, ...]] = {
+    Run: (
+        "completed_at",
+        "reproducibility_grade",
+        "status",
+        "export_status",
+        "export_error",
+        "exported_at",
+        "export_format",
+        "export_sink",
+    ),
+    NodeState: (
+        "status",
+        "output_hash",
+        "context_after_json",
+        "duration_ms",
+        "error_json",
+        "success_reason_json",
+        "completed_at",
+    ),
+    Batch: ("aggregation_state_id", "trigger_reason", "trigger_type", "status", "completed_at"),
+    Operation: (
+        "completed_at",
+        "status",
+        "output_data_ref",
+        "output_data_hash",
+        "error_message",
+        "duration_ms",
+    ),
+}
+
+GUARD_FUNCTION = """
+CREATE OR REPLACE FUNCTION landscape_append_only() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '% of % is not possible: the audit trail only grows', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'LS001';
+END $$
+"""
+
+# Landscape's tables in which the application may do no more than add and read.
+_READ_ONLY = {"schema_info"}
+
+
+def guard_events(model: type[models.Model]) -> str:
+    """The statements that never pass on an audit table, in the order PostgreSQL prints them."""
+    return "DELETE OR TRUNCATE" if model in MUTABLE_COLUMNS else "DELETE OR UPDATE OR TRUNCATE"
+
+
+def table_statements(model: type[models.Model]) -> Iterator[sql.Composed]:
+    """What every audit table carries beyond its columns and constraints.
+
+    Statistics of run_id stay at 0: else PostgreSQL believes that a new run has one row and
+    scans the run by whatever index is at hand.
+    """
+    table = sql.Identifier(model._meta.db_table)
+    if model is not Run:
+        yield sql.SQL("ALTER TABLE {} ALTER COLUMN run_id SET STATISTICS 0").format(table)
+    yield sql.SQL(
+        "CREATE OR REPLACE TRIGGER landscape_append_only BEFORE {events} ON {table} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION public.landscape_append_only()"
+    ).format(events=sql.SQL(guard_events(model)), table=table)
+    # ALWAYS: a superuser's session_replication_role = replica does not switch it off.
+    yield sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER landscape_append_only").format(table)
+
+
+def comment_statements(model: type[models.Model]) -> Iterator[sql.Composed]:
+    """Why each constraint and index exists, readable in the database."""
+    table = sql.Identifier(model._meta.db_table)
+    for constraint in model._meta.constraints:
+        why = str(constraint.violation_error_message)
+        # A partial or plain unique rule of Django's may be an index instead of a constraint.
+        if getattr(constraint, "condition", None) is not None and hasattr(constraint, "fields"):
+            yield sql.SQL("COMMENT ON INDEX {} IS {}").format(
+                sql.Identifier(constraint.name), sql.Literal(why)
+            )
+        else:
+            yield sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
+                sql.Identifier(constraint.name), table, sql.Literal(why)
+            )
+    for index in model._meta.indexes:
+        yield sql.SQL("COMMENT ON INDEX {} IS {}").format(
+            sql.Identifier(index.name), sql.Literal(getattr(index, "reason", ""))
+        )
+
+
+def rights(model: type[models.Model]) -> Iterator[tuple[str, str]]:
+    """What the application may do with a table, as (column or "", right)."""
+    if model in AUDIT_MODELS:
+        yield from (("", "select"), ("", "insert"))
+        yield from ((column, "update") for column in MUTABLE_COLUMNS.get(model, ()))
+    elif model._meta.db_table in _READ_ONLY:
+        yield ("", "select")
+    else:
+        yield from (("", right) for right in ("select", "insert", "update", "delete"))
+
+
+def expected_rights() -> set[tuple[str, str, str]]:
+    """Every right on Landscape's own tables, as (table, column or "", right)."""
+    return {
+        (model._meta.db_table, column, right)
+        for model in apps.get_app_config("audit").get_models()
+        for column, right in rights(model)
+    }
+
+
+def grant_statements(model: type[models.Model], login: str) -> Iterator[sql.Composed]:
+    """REVOKE everything, then GRANT what `rights` lists."""
+    table = sql.Identifier(model._meta.db_table)
+    role = sql.Identifier(login)
+    yield sql.SQL("REVOKE ALL ON {} FROM {}, PUBLIC").format(table, role)
+    for column, right in rights(model):
+        what = sql.SQL(right)
+        if column:
+            what = sql.SQL("{} ({})").format(what, sql.Identifier(column))
+        yield sql.SQL("GRANT {} ON {} TO {}").format(what, table, role)
+
+
+def apply(*, owner: str = "owner", application: str = "default") -> None:
+    """Put every right, guard and comment in place, in one transaction of the owner."""
+    login = str(connections[application].settings_dict["USER"])
+    connection = connections[owner]
+    if login == connections[owner].settings_dict["USER"]:
+        message = "the owner's login and the application's must differ, else nothing is guarded"
+        raise ValueError(message)
+    tables = set(connection.introspection.table_names())
+    every_model = apps.get_models(include_auto_created=True)
+    with transaction.atomic(using=owner), connection.cursor() as cursor:
+        cursor.execute(GUARD_FUNCTION)
+        cursor.execute(
+            sql.SQL("GRANT SELECT ON django_migrations TO {}").format(sql.Identifier(login))
+        )
+        for model in every_model:
+            if model._meta.db_table not in tables:
+                continue
+            statements = list(grant_statements(model, login))
+            if model in AUDIT_MODELS:
+                statements += table_statements(model)
+            if model._meta.app_label == "audit":
+                statements += comment_statements(model)
+            for statement in statements:
+                cursor.execute(statement)
+        cursor.execute(
+            sql.SQL("GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}").format(
+                sql.Identifier(login)
+            )
+        )

@@ -1,0 +1,206 @@
+"""The words that the database may hold: every enum of the trail, values as the original wrote them.
+
+A vocabulary holds all members that a supported schema era can contain, later spellings
+included, so that importing never has to translate. What our own recorder may *write* is
+narrower and is decided there.
+"""
+
+from __future__ import annotations
+
+from django.db.models import TextChoices
+
+
+class RunStatus(TextChoices):
+    """How a run stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    COMPLETED_WITH_FAILURES = "completed_with_failures"
+    EMPTY = "empty"
+    INTERRUPTED = "interrupted"
+
+
+class NodeStateStatus(TextChoices):
+    """How one visit of a token to a node stands."""
+
+    OPEN = "open"
+    PENDING = "pending"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    REJECTED = "rejected", "rejected (an old word for failed)"
+
+
+class ExportStatus(TextChoices):
+    """How the pipeline's own export of a run went; null means that none was asked for."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class BatchStatus(TextChoices):
+    """How an aggregation batch stands."""
+
+    DRAFT = "draft"
+    EXECUTING = "executing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class TriggerType(TextChoices):
+    """What made a batch fire."""
+
+    COUNT = "count"
+    TIMEOUT = "timeout"
+    CONDITION = "condition"
+    END_OF_SOURCE = "end_of_source"
+    MANUAL = "manual"
+
+
+class NodeType(TextChoices):
+    """What kind of step a node is."""
+
+    SOURCE = "source"
+    TRANSFORM = "transform"
+    GATE = "gate"
+    AGGREGATION = "aggregation"
+    COALESCE = "coalesce"
+    SINK = "sink"
+    QUEUE = "queue"
+
+
+class Determinism(TextChoices):
+    """Whether running a node again gives the same answer."""
+
+    DETERMINISTIC = "deterministic"
+    SEEDED = "seeded"
+    IO_READ = "io_read"
+    IO_WRITE = "io_write"
+    EXTERNAL_CALL = "external_call"
+    NON_DETERMINISTIC = "non_deterministic"
+
+
+class RoutingMode(TextChoices):
+    """Whether a token moves along an edge, is copied along it, or is diverted."""
+
+    MOVE = "move"
+    COPY = "copy"
+    DIVERT = "divert"
+
+
+class Outcome(TextChoices):
+    """How a token ended; `buffered` alone is not an end."""
+
+    COMPLETED = "completed"
+    ROUTED = "routed"
+    FORKED = "forked"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+    CONSUMED_IN_BATCH = "consumed_in_batch"
+    COALESCED = "coalesced"
+    EXPANDED = "expanded"
+    BUFFERED = "buffered"
+
+
+class CallType(TextChoices):
+    """What an external call went to."""
+
+    LLM = "llm"
+    HTTP = "http"
+    SQL = "sql"
+    FILESYSTEM = "filesystem"
+    HTTP_REDIRECT = "http_redirect"
+    VECTOR = "vector"
+
+
+class CallStatus(TextChoices):
+    """How an external call ended."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+
+
+class ReproducibilityGrade(TextChoices):
+    """What re-running a finished run can promise."""
+
+    FULL_REPRODUCIBLE = "full_reproducible"
+    REPLAY_REPRODUCIBLE = "replay_reproducible"
+    ATTRIBUTABLE_ONLY = "attributable_only"
+
+
+class SchemaMode(TextChoices):
+    """How strictly a node's schema was applied; the later words mean the same three ideas."""
+
+    DYNAMIC = "dynamic"
+    STRICT = "strict"
+    FREE = "free"
+    PARSE = "parse"
+    OBSERVED = "observed"
+    FIXED = "fixed"
+    FLEXIBLE = "flexible"
+
+
+class OutputType(TextChoices):
+    """What a batch put out."""
+
+    TOKEN = "token"
+    ARTIFACT = "artifact"
+
+
+class OperationType(TextChoices):
+    """What a source or sink did outside any token."""
+
+    SOURCE_LOAD = "source_load"
+    SINK_WRITE = "sink_write"
+    RUNTIME_PREFLIGHT = "runtime_preflight"
+
+
+class OperationStatus(TextChoices):
+    """How an operation stands."""
+
+    OPEN = "open"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+class RunEventKind(TextChoices):
+    """What happened to a run as a whole after it began."""
+
+    RESUMED = "resumed"
+    STATUS_CHANGED = "status_changed"
+    CHECKPOINTS_RELEASED = "checkpoints_released"
+
+
+class PayloadState(TextChoices):
+    """What became of the bytes behind a reference."""
+
+    AVAILABLE = "available"
+    MISSING = "missing"
+    CORRUPTED = "corrupted"
+    PURGED = "purged"
+
+
+class FindingLevel(TextChoices):
+    """Whether a finding is what its era always wrote, or something that should not be."""
+
+    INFO = "info"
+    ERROR = "error"
+
+
+class ImportOutcome(TextChoices):
+    """What an import did to one run."""
+
+    IMPORTED = "imported"
+    ALREADY_PRESENT = "already_present"
+    EXTENDED = "extended"
+    REFUSED = "refused"
+
+
+class Era(TextChoices):
+    """Which release wrote an audit database."""
+
+    A = "A", "A (January 2026)"
+    A2 = "A2", "A2 (February 2026, 0.1)"
+    B = "B", "B (to March 2026, 0.3)"
