@@ -1,0 +1,1 @@
+"""The process around the audit application: settings, start-up, services. Knows no domain."""

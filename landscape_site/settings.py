@@ -1,0 +1,208 @@
+"""Django's settings: one file that boots with nothing set, and refuses half a production.
+
+What may be set from outside is in docs/settings.md and read in `env`.
+"""
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from landscape_site import env, services
+from landscape_site.env import BASE_DIR
+
+ENV = env.read()
+PRODUCTION = not ENV.debug
+
+if PRODUCTION and (missing := ENV.missing_in_production()):
+    raise ImproperlyConfigured(
+        f"LANDSCAPE_DEBUG is false, so this is production, and it needs: {', '.join(missing)}."
+        " docs/settings.md says what they mean."
+    )
+if ENV.role not in {"command", "web"}:
+    raise ImproperlyConfigured(f"LANDSCAPE_ROLE is “{ENV.role}”; it may be “command” or “web”.")
+
+# Where this installation keeps its own files; the application asks here for room.
+LANDSCAPE_VAR = ENV.var
+_PLACES = services.Places(ENV.var)
+
+SECRET_KEY = ENV.secret_key or services.secret(_PLACES.secret_key)
+# Pages served to people show no tracebacks, in a trial as in production; `runserver` does.
+DEBUG = not PRODUCTION and not ENV.is_web
+ALLOWED_HOSTS = list(ENV.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]"]
+
+INSTALLED_APPS = [
+    "landscape_site",
+    "audit.apps.AuditConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "csp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # Every page needs a login unless its view says otherwise.
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+
+ROOT_URLCONF = "landscape_site.urls"
+WSGI_APPLICATION = "landscape_site.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+
+# Two logins. `default` is the application's: it owns nothing, and everything uses it. `owner`
+# migrates and creates test databases, and is absent where it is not needed.
+
+
+def _connection(parsed: dict[str, Any]) -> dict[str, Any]:
+    if parsed["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured("Landscape runs on PostgreSQL: use a postgresql:// URL.")
+    return parsed | {
+        "ATOMIC_REQUESTS": False,
+        "CONN_MAX_AGE": 60,
+        # A connection that died with its server must not cost the next request.
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"application_name": "landscape"} | parsed.get("OPTIONS", {}),
+    }
+
+
+def _private(login: str) -> dict[str, Any]:
+    return _connection(
+        {
+            "ENGINE": "django.db.backends.postgresql",
+            "HOST": str(_PLACES.sockets),
+            "NAME": services.DATABASE,
+            "USER": login,
+            # Empty until the services have started for the first time.
+            "PASSWORD": services.known_secret(_PLACES.password(login)),
+        }
+    )
+
+
+DATABASES = {
+    "default": _connection(ENV.database) if ENV.database else _private(services.APPLICATION_LOGIN),
+}
+if not ENV.is_web:
+    if ENV.owner_database:
+        DATABASES["owner"] = _connection(ENV.owner_database)
+    elif ENV.private_services:
+        DATABASES["owner"] = _private(services.OWNER_LOGIN)
+if "owner" in DATABASES:
+    # Without this Django's test runner makes `owner` wait for `default`. Never MIRROR here:
+    # tests would then run on the real database.
+    DATABASES["owner"]["TEST"] = {"DEPENDENCIES": []}
+
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# Logging in: by name, accounts are made by an administrator, logging out takes a POST. The
+# limiter counts in the cache, which each web process has for itself.
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_RATE_LIMITS = {"login_failed": "20/m/ip,5/5m/key"}
+LOGIN_URL = "/accounts/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = LOGIN_URL
+ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
+SESSION_COOKIE_AGE = 12 * 60 * 60
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Production serves what `collectstatic` gathered, under names that carry their hash; elsewhere
+# files come from where they lie.
+STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
+WHITENOISE_USE_FINDERS = not PRODUCTION
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# All audit data is hostile. Nothing is loaded from elsewhere and nothing runs inline.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "font-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+if PRODUCTION:
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = True
+    # Load balancers ask for health over plain HTTP.
+    SECURE_REDIRECT_EXEMPT = [r"^health/"]
+    SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "audit": {"level": "INFO"},
+        "landscape_site": {"level": "INFO"},
+    },
+}
