@@ -1,0 +1,157 @@
+"""Fixtures for every test: two logins, one throw-away database, and the house's own measures."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection, connections
+from django.db.utils import Error as DatabaseError
+from django.test import Client, TransactionTestCase
+from psycopg import sql
+
+pytest_plugins = ["tests.browser_fixtures"]
+
+# What migrations filled; everything else belongs to the test that wrote it.
+_KEPT_TABLES = [
+    "auth_group",
+    "auth_group_permissions",
+    "auth_permission",
+    "django_content_type",
+    "django_migrations",
+    "schema_info",
+]
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment, django_db_blocker) -> Iterator[None]:
+    """Create this process's database as the owner, and point the application's login at it."""
+    owner = connections["owner"]
+    # One database for each process: workers and several sessions at once do not meet.
+    owner.settings_dict["TEST"]["NAME"] = f"test_landscape_{os.getpid()}"
+    with django_db_blocker.unblock():
+        _drop_forgotten_databases(owner)
+        name = owner.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        owner.close()
+        connections["default"].settings_dict["NAME"] = name
+        login, database = _who_and_where()
+        assert login == "landscape_app"
+        assert database == name
+        assert database.startswith("test_")
+    with pytest.MonkeyPatch.context() as patch:
+        # Django's own flushes, which the guards on the audit tables refuse.
+        patch.setattr(TransactionTestCase, "_fixture_teardown", _empty_tables)
+        yield
+    with django_db_blocker.unblock():
+        for each in connections.all():
+            each.close()
+        owner.creation.destroy_test_db(settings.DATABASES["owner"]["NAME"], verbosity=0)
+
+
+def _who_and_where() -> tuple[str, str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user, current_database()")
+        return cursor.fetchone()
+
+
+def _drop_forgotten_databases(owner: Any) -> None:
+    """Drop the databases of sessions that were killed."""
+    with owner._nodb_cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE 'test\\_landscape\\_%'")
+        for (name,) in cursor.fetchall():
+            if not os.path.exists(f"/proc/{name.rsplit('_', 1)[1]}"):  # noqa: PTH110
+                # Another session may be doing the same.
+                with suppress(DatabaseError):
+                    cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
+
+
+def _empty_tables(_test_case: TransactionTestCase) -> None:
+    """Empty what a test wrote, as the owner, past the guards and in one transaction."""
+    with psycopg.connect(**connections["owner"].get_connection_params()) as owner:
+        # A statement forgotten in some thread must not hang the session.
+        owner.execute("SET LOCAL lock_timeout = '20s'")
+        tables = owner.execute(
+            "SELECT tablename FROM pg_tables"
+            " WHERE schemaname = 'public' AND NOT tablename = ANY(%s)",
+            [_KEPT_TABLES],
+        ).fetchall()
+        guards = owner.execute(
+            "SELECT relname, tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+            " WHERE tgenabled = 'A' AND NOT tgisinternal"
+        ).fetchall()
+        for switch in ("DISABLE TRIGGER", "ENABLE ALWAYS TRIGGER"):
+            if switch.startswith("ENABLE"):
+                names = sql.SQL(", ").join(sql.Identifier(table) for (table,) in tables)
+                owner.execute(sql.SQL("TRUNCATE {}").format(names))
+            for table, guard in guards:
+                owner.execute(
+                    sql.SQL("ALTER TABLE {} {} {}").format(
+                        sql.Identifier(table), sql.SQL(switch), sql.Identifier(guard)
+                    )
+                )
+
+
+@pytest.fixture
+def count_queries() -> Callable[[Callable[[], Any]], int]:
+    """Count the statements that a call sends to the database."""
+
+    def count(call: Callable[[], Any]) -> int:
+        statements: list[str] = []
+
+        def note(execute, statement, params, many, context):
+            statements.append(statement)
+            return execute(statement, params, many, context)
+
+        with connection.execute_wrapper(note):
+            call()
+        return len(statements)
+
+    return count
+
+
+@pytest.fixture
+def read_only() -> Callable[[], AbstractContextManager[None]]:
+    """Fail on any statement that is not a question, while the block runs."""
+
+    def refuse_writes(execute, statement, params, many, context):
+        words = re.findall(r"[A-Z]+", str(statement).upper())
+        asks = words[0] in {"SELECT", "WITH", "EXPLAIN", "SAVEPOINT", "RELEASE"}
+        writes = {"INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE"}
+        # A WITH may hide a write, and so may EXPLAIN ANALYZE; column names are lower case.
+        hidden = words[0] in {"WITH", "EXPLAIN"} and writes.intersection(
+            re.findall(r"\b[A-Z]+\b", str(statement))
+        )
+        assert asks and not hidden, f"a page that only reads sent: {statement}"  # noqa: PT018
+        return execute(statement, params, many, context)
+
+    @contextmanager
+    def watch() -> Iterator[None]:
+        with connection.execute_wrapper(refuse_writes):
+            yield
+
+    return watch
+
+
+@pytest.fixture
+def rounds() -> Callable[[int], int]:
+    """How often a fault test repeats: the full count in `make faults`, a quarter otherwise."""
+    full_count = os.environ.get("LANDSCAPE_FAULTS") == "full"
+    return lambda full: full if full_count else max(1, full // 4)
+
+
+@pytest.fixture
+def auditor(django_user_model):
+    """A user who may look at everything. Needs a database (`db` or `transactional_db`)."""
+    return django_user_model.objects.create_user("auditor", password="a good long passphrase")
+
+
+@pytest.fixture
+def signed_in(auditor) -> Client:
+    """A test client in which the auditor is signed in."""
+    client = Client()
+    client.force_login(auditor)
+    return client
