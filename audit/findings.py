@@ -1,0 +1,51 @@
+"""The only writer of `findings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audit.models import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a sweep saw: one record, or `occurrences` further ones under an empty key."""
+
+    code: str
+    level: str
+    table: str
+    key: str
+    detail: str
+    occurrences: int = 1
+
+
+def replace_for_run(*, run_id: str, found: Iterable[Found], at: datetime) -> dict[str, int]:
+    """Make these the findings of the run, in place of earlier ones; return records by code.
+
+    Joins the caller's transaction. Several thousand findings a run at most: sweeps count the
+    rest.
+    """
+    Finding.objects.filter(run_id=run_id).delete()
+    rows = [
+        Finding(
+            run_id=run_id,
+            code=each.code,
+            level=each.level,
+            table_name=each.table,
+            record_key=each.key,
+            detail=each.detail,
+            occurrences=each.occurrences,
+            found_at=at,
+        )
+        for each in found
+    ]
+    Finding.objects.bulk_create(rows, batch_size=500)
+    by_code: dict[str, int] = {}
+    for row in rows:
+        by_code[row.code] = by_code.get(row.code, 0) + row.occurrences
+    return dict(sorted(by_code.items()))
