@@ -1,0 +1,92 @@
+"""Running the product from outside: commands, their services, and what is left of them."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from landscape_site import services
+
+ROOT = Path(__file__).resolve().parent.parent
+MANAGE = ROOT / "manage.py"
+
+
+def command(var: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    """Start a management command with an installation of its own."""
+    return subprocess.Popen(
+        [sys.executable, str(MANAGE), *arguments],
+        env=os.environ | {"LANDSCAPE_VAR": str(var)} | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(var: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run a management command to its end; return exit code and everything it said."""
+    process = command(var, *arguments, **environment)
+    said, _ = process.communicate(timeout=120)
+    return process.returncode, said
+
+
+def until(question: Callable[[], Any], *, seconds: float = 30) -> Any:
+    """Ask until the answer is yes, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"still not so after {seconds} seconds"
+        time.sleep(0.05)
+    return answer
+
+
+def connect(var: Path, login: str = services.APPLICATION_LOGIN) -> psycopg.Connection:
+    """Connect to an installation's private PostgreSQL."""
+    places = services.Places(var)
+    return psycopg.connect(
+        host=str(places.sockets),
+        dbname=services.DATABASE,
+        user=login,
+        password=places.password(login).read_text(),
+        autocommit=True,
+    )
+
+
+def servers(var: Path) -> list[int]:
+    """The process ids of an installation's PostgreSQL, backends included."""
+    return services._strays(services.Places(var).data)
+
+
+def postmaster(var: Path) -> int:
+    """The process id of an installation's PostgreSQL itself."""
+    return int((services.Places(var).data / "postmaster.pid").read_text().split()[0])
+
+
+def processes(*words: str) -> list[int]:
+    """The living processes whose command line has all of these words."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if line and all(word in line for word in words):
+            found.append(int(entry.name))
+    return found
+
+
+def keepers(var: Path) -> list[int]:
+    """The process ids of an installation's keeper: one, or none."""
+    return processes("landscape_site.keeper", str(var))
+
+
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
