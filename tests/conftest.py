@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
@@ -9,10 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection, connections
 from django.db.utils import Error as DatabaseError
 from django.test import Client, TransactionTestCase
 from psycopg import sql
+
+from landscape_site.services import Places
+from tests.running import Site, servers, until
 
 pytest_plugins = ["tests.browser_fixtures"]
 
@@ -95,6 +100,13 @@ def _empty_tables(_test_case: TransactionTestCase) -> None:
                 )
 
 
+@pytest.fixture(autouse=True)
+def _forget_cached() -> Iterator[None]:
+    """What one test put in the cache, failed logins above all, is not the next one's business."""
+    yield
+    cache.clear()
+
+
 @pytest.fixture
 def count_queries() -> Callable[[Callable[[], Any]], int]:
     """Count the statements that a call sends to the database."""
@@ -141,6 +153,24 @@ def rounds() -> Callable[[int], int]:
     """How often a fault test repeats: the full count in `make faults`, a quarter otherwise."""
     full_count = os.environ.get("LANDSCAPE_FAULTS") == "full"
     return lambda full: full if full_count else max(1, full // 4)
+
+
+@pytest.fixture
+def start(tmp_path) -> Iterator[Callable[..., Site]]:
+    """Start a Landscape; whatever the test left running is stopped."""
+    sites = []
+
+    def start_(*arguments, **environment):
+        sites.append(Site(tmp_path / "var", *arguments, **environment))
+        return sites[-1]
+
+    yield start_
+    for site in sites:
+        if site.process.poll() is None:
+            site.process.kill()
+            site.process.communicate()
+    until(lambda: not servers(tmp_path / "var"))
+    shutil.rmtree(Places(tmp_path / "var").sockets, ignore_errors=True)
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """Running the product from outside: commands, their services, and what is left of them."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,3 +92,53 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+class Site:
+    """A Landscape that runs by `up`, as a user sees it: a process and what it says."""
+
+    def __init__(self, var, *arguments, **environment):
+        self.var = var
+        self.port = free_port()
+        self.said = []
+        self.process = command(var, "up", "--port", str(self.port), *arguments, **environment)
+
+    def wait_for(self, text):
+        for line in self.process.stdout:
+            self.said.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"never said “{text}”, but: {''.join(self.said)}")
+
+    def stop(self, sign=signal.SIGINT):
+        self.process.send_signal(sign)
+        rest, _ = self.process.communicate(timeout=60)
+        self.said.append(rest)
+        return self.process.returncode
+
+    def status(self, path="accounts/login/"):
+        # With somebody's cookie, so that every page asks the database who it is.
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/{path}", headers={"Cookie": f"sessionid={'x' * 32}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status
+        except OSError:
+            return None
+
+    def web_processes(self):
+        # Every Landscape's look the same; the environment says whose they are.
+        return [
+            pid
+            for pid in processes("gunicorn", "landscape_site.wsgi")
+            if str(self.var).encode() in environment_of(pid)
+        ]
+
+
+def environment_of(pid):
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return b""
