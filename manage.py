@@ -11,6 +11,7 @@ from django.core.management import execute_from_command_line
 from environs import EnvError
 
 from landscape_site import env, services
+from landscape_site.places import ServicesUnavailable
 
 # Commands that read code, not data. Everything else finds PostgreSQL running.
 WITHOUT_DATABASE = {
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> None:
     try:
         with _services(arguments[1:]):
             execute_from_command_line(arguments)
-    except (EnvError, ImproperlyConfigured, services.ServicesUnavailable) as error:
+    except (EnvError, ImproperlyConfigured, ServicesUnavailable) as error:
         # The sentence says what to do; a traceback would bury it.
         sys.exit(str(error))
 

@@ -15,13 +15,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from landscape_site.services import (
-    Places,
-    ServicesUnavailable,
-    create_cluster,
-    postgres_child,
-    try_lock,
-)
+from landscape_site.places import Places, ServicesUnavailable
+from landscape_site.postgres import create_cluster, postgres_child
+from landscape_site.services import try_lock
 from landscape_site.supervisor import ChildFailed, Supervisor
 
 _TICK = 0.1

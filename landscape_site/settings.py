@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from landscape_site import env, services
+from landscape_site import env, places, postgres
 from landscape_site.env import BASE_DIR
 
 ENV = env.read()
@@ -23,9 +23,9 @@ if ENV.role not in {"command", "web"}:
 
 # Where this installation keeps its own files; the application asks here for room.
 LANDSCAPE_VAR = ENV.var
-_PLACES = services.Places(ENV.var)
+_PLACES = places.Places(ENV.var)
 
-SECRET_KEY = ENV.secret_key or services.secret(_PLACES.secret_key)
+SECRET_KEY = ENV.secret_key or places.secret(_PLACES.secret_key)
 # Pages served to people show no tracebacks, in a trial as in production; `runserver` does.
 DEBUG = not PRODUCTION and not ENV.is_web
 ALLOWED_HOSTS = list(ENV.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]"]
@@ -98,22 +98,22 @@ def _private(login: str) -> dict[str, Any]:
         {
             "ENGINE": "django.db.backends.postgresql",
             "HOST": str(_PLACES.sockets),
-            "NAME": services.DATABASE,
+            "NAME": postgres.DATABASE,
             "USER": login,
             # Empty until the services have started for the first time.
-            "PASSWORD": services.known_secret(_PLACES.password(login)),
+            "PASSWORD": places.known_secret(_PLACES.password(login)),
         }
     )
 
 
 DATABASES = {
-    "default": _connection(ENV.database) if ENV.database else _private(services.APPLICATION_LOGIN),
+    "default": _connection(ENV.database) if ENV.database else _private(postgres.APPLICATION_LOGIN),
 }
 if not ENV.is_web:
     if ENV.owner_database:
         DATABASES["owner"] = _connection(ENV.owner_database)
     elif ENV.private_services:
-        DATABASES["owner"] = _private(services.OWNER_LOGIN)
+        DATABASES["owner"] = _private(postgres.OWNER_LOGIN)
 if "owner" in DATABASES:
     # Without this Django's test runner makes `owner` wait for `default`. Never MIRROR here:
     # tests would then run on the real database.

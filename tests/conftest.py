@@ -16,7 +16,7 @@ from django.db.utils import Error as DatabaseError
 from django.test import Client, TransactionTestCase
 from psycopg import sql
 
-from landscape_site.services import Places
+from landscape_site.places import Places
 from tests.running import Site, servers, until
 
 pytest_plugins = ["tests.browser_fixtures"]

@@ -13,7 +13,8 @@ from typing import Any
 
 import psycopg
 
-from landscape_site import services
+from landscape_site import postgres
+from landscape_site.places import Places
 
 ROOT = Path(__file__).resolve().parent.parent
 MANAGE = ROOT / "manage.py"
@@ -47,12 +48,12 @@ def until(question: Callable[[], Any], *, seconds: float = 30) -> Any:
     return answer
 
 
-def connect(var: Path, login: str = services.APPLICATION_LOGIN) -> psycopg.Connection:
+def connect(var: Path, login: str = postgres.APPLICATION_LOGIN) -> psycopg.Connection:
     """Connect to an installation's private PostgreSQL."""
-    places = services.Places(var)
+    places = Places(var)
     return psycopg.connect(
         host=str(places.sockets),
-        dbname=services.DATABASE,
+        dbname=postgres.DATABASE,
         user=login,
         password=places.password(login).read_text(),
         autocommit=True,
@@ -61,12 +62,12 @@ def connect(var: Path, login: str = services.APPLICATION_LOGIN) -> psycopg.Conne
 
 def servers(var: Path) -> list[int]:
     """The process ids of an installation's PostgreSQL, backends included."""
-    return services._strays(services.Places(var).data)
+    return postgres.strays(Places(var).data)
 
 
 def postmaster(var: Path) -> int:
     """The process id of an installation's PostgreSQL itself."""
-    return int((services.Places(var).data / "postmaster.pid").read_text().split()[0])
+    return int((Places(var).data / "postmaster.pid").read_text().split()[0])
 
 
 def processes(*words: str) -> list[int]:

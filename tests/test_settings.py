@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 from django.urls import reverse
 
-from landscape_site.services import Places
+from landscape_site.places import Places
 from tests.running import MANAGE, ROOT, run
 
 COMPLETE = {

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
 
 from landscape_site.management.commands import up
-from landscape_site.services import Places
+from landscape_site.places import Places
 from tests.running import connect, environment_of, run, servers
 
 

@@ -11,8 +11,9 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from landscape_site import services
-from landscape_site.services import Places, held
+from landscape_site import postgres, services
+from landscape_site.places import Places
+from landscape_site.services import held
 from tests.running import ROOT, connect, keepers, postmaster, servers, until
 
 pytestmark = pytest.mark.faults
@@ -26,7 +27,7 @@ def var(tmp_path):
 
 
 def make_table(var):
-    with connect(var, services.OWNER_LOGIN) as owner:
+    with connect(var, postgres.OWNER_LOGIN) as owner:
         owner.execute("CREATE TABLE written (id int PRIMARY KEY)")
         owner.execute("GRANT SELECT, INSERT ON written TO landscape_app")
 
@@ -162,6 +163,7 @@ class TestEverythingKilled:
             time.sleep(0.2)
             kill(holder.pid, *keepers(var), *servers(var))
             holder.communicate()
+            until(lambda: not keepers(var))
             writer.join(timeout=30)
             confirmed.update(writer.confirmed)
             first = writer.next

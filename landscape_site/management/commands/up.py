@@ -29,6 +29,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from landscape_site import services
+from landscape_site.places import ServicesUnavailable
 from landscape_site.supervisor import Child, ChildFailed, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ def keep(supervisor: Supervisor) -> NoReturn:
         try:
             if settings.ENV.private_services and services.ensure(settings.LANDSCAPE_VAR):
                 logger.warning("PostgreSQL's keeper was gone; both are running again.")
-        except services.ServicesUnavailable as error:
+        except ServicesUnavailable as error:
             logger.error("%s Trying again.", error)  # noqa: TRY400 - the sentence says it all
         for event in supervisor.revive():
             logger.warning("%s", event)
