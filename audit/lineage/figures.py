@@ -1,0 +1,104 @@
+"""The counted figures of a run, read from its summary: pages never count a big table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audit.models import RunSummary
+from audit.vocabulary import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+# Left to right in every bar and table: what arrived, what went elsewhere, what turned into
+# other tokens, what waits, what failed, what has no verdict.
+OUTCOME_ORDER = (
+    Outcome.COMPLETED.value,
+    Outcome.ROUTED.value,
+    Outcome.COALESCED.value,
+    Outcome.CONSUMED_IN_BATCH.value,
+    Outcome.FORKED.value,
+    Outcome.EXPANDED.value,
+    Outcome.BUFFERED.value,
+    Outcome.QUARANTINED.value,
+    Outcome.FAILED.value,
+    "",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeCount:
+    """How many tokens have this as their last verdict; an empty word means none at all."""
+
+    outcome: str
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeFigures:
+    """What happened at one node."""
+
+    visits: int = 0
+    completed: int = 0
+    failed: int = 0
+    unfinished: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The figures of one run, and when they were counted."""
+
+    pipeline: str
+    rows: int
+    tokens: int
+    states: int
+    calls: int
+    errors: int
+    outcomes: tuple[OutcomeCount, ...]
+    nodes: Mapping[str, NodeFigures]
+    counted_at: datetime
+
+
+def in_order(counts: Mapping[str, int]) -> tuple[OutcomeCount, ...]:
+    """Outcomes that occur, in the order that every page uses."""
+    return tuple(
+        OutcomeCount(outcome=outcome, tokens=counts[outcome])
+        for outcome in OUTCOME_ORDER
+        if counts.get(outcome)
+    )
+
+
+def read_figures(run_ids: Iterable[str]) -> dict[str, Figures]:
+    """The figures of these runs; a run that is still to be counted is absent. One query."""
+    summaries = RunSummary.objects.filter(run_id__in=list(run_ids))
+    return {summary.run_id: _figures(summary) for summary in summaries}
+
+
+def _figures(summary: RunSummary) -> Figures:
+    nodes = {
+        node_id: NodeFigures(
+            visits=visits,
+            completed=completed,
+            failed=failed,
+            unfinished=unfinished,
+            retries=retries,
+        )
+        for node_id, (visits, completed, failed, unfinished, retries) in json.loads(
+            summary.nodes_json
+        ).items()
+    }
+    return Figures(
+        pipeline=summary.pipeline,
+        rows=summary.rows,
+        tokens=summary.tokens,
+        states=summary.states,
+        calls=summary.calls,
+        errors=summary.errors,
+        outcomes=in_order(json.loads(summary.outcomes_json)),
+        nodes=nodes,
+        counted_at=summary.computed_at,
+    )

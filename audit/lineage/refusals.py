@@ -1,0 +1,60 @@
+"""Source records that validation refused; most of them never became a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt, reading
+from audit.lineage.nodes import node_name
+from audit.models import ValidationError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+REFUSALS_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """One record that failed validation, and where it was sent."""
+
+    error_id: str
+    node_id: str | None
+    node_name: str | None
+    row_hash: str
+    error: Excerpt
+    schema_mode: str
+    destination: str
+    created_at: datetime
+
+
+def refusals_of(*, run_id: str, row_hash: str | None = None) -> tuple[tuple[Refusal, ...], bool]:
+    """The first twenty refusals of a run, or of one content in it; and whether there are more.
+
+    One query. Records are linked to rows by content only: equal content, not the same record.
+    """
+    refused = ValidationError.objects.filter(run_id=run_id)
+    if row_hash is not None:
+        refused = refused.filter(row_hash=row_hash)
+    found = list(
+        refused.defer("row_data_json", "error")
+        .annotate(**reading("error", limit=ERROR_LIMIT))
+        .order_by("run_id", "error_id")[: REFUSALS_SHOWN + 1]
+    )
+    return tuple(_facts(record) for record in found[:REFUSALS_SHOWN]), len(found) > REFUSALS_SHOWN
+
+
+def _facts(record: ValidationError) -> Refusal:
+    said = excerpt(record, "error")
+    assert said is not None  # the column is NOT NULL
+    return Refusal(
+        error_id=record.error_id,
+        node_id=record.node_id,
+        node_name=node_name(record.node_id) if record.node_id is not None else None,
+        row_hash=record.row_hash,
+        error=said,
+        schema_mode=record.schema_mode,
+        destination=record.destination,
+        created_at=record.created_at,
+    )

@@ -1,0 +1,313 @@
+"""Rows of a run: the list, and the story of one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Subquery
+
+from audit.errors import NotRecorded
+from audit.lineage.figures import OutcomeCount, in_order
+from audit.lineage.findings import FindingLine, findings_about
+from audit.lineage.nodes import NodeFacts, read_nodes
+from audit.lineage.payload_words import payload_words
+from audit.lineage.refusals import Refusal, refusals_of
+from audit.lineage.runs import RunLine, describe_run
+from audit.models import (
+    NodeState,
+    Row,
+    Token,
+    TokenOutcome,
+    TokenParent,
+)
+from audit.vocabulary import NodeStateStatus, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from audit.models.tokens import RowQuerySet
+
+ROWS_A_PAGE = 100
+TOKENS_SHOWN = 100
+
+# A filter beside the outcomes: tokens on which no verdict was recorded.
+NO_OUTCOME = "none"
+
+_FAILED = Q(status__in=[NodeStateStatus.FAILED, NodeStateStatus.REJECTED])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowLine:
+    """One row as a line of the list. Times are those of its visits, None without any."""
+
+    row_index: int
+    row_id: str
+    source_data_hash: str
+    payload: str
+    tokens: int
+    outcomes: tuple[OutcomeCount, ...]
+    failed_visits: int
+    first_started_at: datetime | None
+    last_completed_at: datetime | None
+
+    @property
+    def duration_ms(self) -> float | None:
+        """From its first visit's start to its last visit's end, in milliseconds."""
+        if self.first_started_at is None or self.last_completed_at is None:
+            return None
+        return (self.last_completed_at - self.first_started_at) / timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsPage:
+    """One page of a run's rows in the order of the source."""
+
+    run: RunLine
+    lines: tuple[RowLine, ...]
+    next_after: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """How a token came to be: `initial`, `fork`, `expansion`, `merge`, or `unknown`."""
+
+    how: str
+    branch: str | None
+    step: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLine:
+    """One token of a row; `first_parent` is one of `parents`, None without any."""
+
+    token_id: str
+    made: Making
+    parents: int
+    first_parent: str | None
+    outcome: str
+    sink_name: str | None
+    visits: int
+    failed_visits: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowStory:
+    """Everything the page of one row tells."""
+
+    run: RunLine
+    row: Row
+    source: NodeFacts
+    payload: str
+    tokens: tuple[TokenLine, ...]
+    tokens_total: int
+    next_after: str | None
+    outcomes: tuple[OutcomeCount, ...]
+    same_content: tuple[Refusal, ...]
+    findings: tuple[FindingLine, ...]
+    previous_row_id: str | None
+    next_row_id: str | None
+
+
+def making(token: Token) -> Making:
+    """Tell how a loaded token came to be, by the group it carries. Costs no query."""
+    if token.join_group_id is not None:
+        how = "merge"
+    elif token.fork_group_id is not None:
+        how = "fork"
+    elif token.expand_group_id is not None:
+        how = "expansion"
+    else:
+        how = "initial"
+    return Making(how=how, branch=token.branch_name, step=token.step_in_pipeline)
+
+
+def list_rows(
+    *,
+    run_id: str,
+    after: int | None = None,
+    outcome: str | None = None,
+    limit: int = ROWS_A_PAGE,
+) -> RowsPage:
+    """One page of rows after the row index `after`, eight queries whatever size and position.
+
+    `outcome` keeps the rows that have a token with this last verdict, or with none.
+
+    Raises:
+        NotRecorded: there is no such run.
+    """
+    run = describe_run(run_id=run_id)
+    chosen = Row.objects.filter(run_id=run_id)
+    if after is not None:
+        chosen = chosen.filter(row_index__gt=after)
+    if outcome is not None:
+        chosen = _ended_as(chosen, run_id, outcome)
+    rows = list(chosen.in_order()[: limit + 1])
+    more, rows = len(rows) > limit, rows[:limit]
+    return RowsPage(
+        run=run,
+        lines=_row_lines(run_id, rows),
+        next_after=rows[-1].row_index if more else None,
+    )
+
+
+def explain_row(*, run_id: str, row_id: str, after: str | None = None) -> RowStory:
+    """Gather what the page of one row shows, in a fixed number of queries.
+
+    A row may have thousands of tokens; the page shows them in parts, after the token `after`.
+
+    Raises:
+        NotRecorded: there is no such run, no such row in it, or no token `after` of the row.
+    """
+    run = describe_run(run_id=run_id)
+    row = Row.objects.filter(run_id=run_id, row_id=row_id).first()
+    if row is None:
+        raise NotRecorded("row", row_id)
+    neighbours = Row.objects.filter(run_id=run_id)
+    before = neighbours.filter(row_index__lt=row.row_index).order_by("-row_index")
+    behind = neighbours.filter(row_index__gt=row.row_index).order_by("row_index")
+    outcomes = _verdict_counts(run_id, [row_id]).get(row_id, {})
+    same_content, _ = refusals_of(run_id=run_id, row_hash=row.source_data_hash)
+    tokens, next_after = _token_page(run_id, row_id, after)
+    return RowStory(
+        run=run,
+        row=row,
+        source=read_nodes(run_id, [row.source_node_id])[row.source_node_id],
+        payload=payload_words([row.source_data_ref])[row.source_data_ref],
+        tokens=_token_lines(run_id, tokens),
+        tokens_total=sum(outcomes.values()),
+        next_after=next_after,
+        outcomes=in_order(outcomes),
+        same_content=same_content,
+        findings=findings_about(run_id=run_id, keys=[row_id]),
+        previous_row_id=before.values_list("row_id", flat=True).first(),
+        next_row_id=behind.values_list("row_id", flat=True).first(),
+    )
+
+
+def _ended_as(rows: RowQuerySet, run_id: str, outcome: str) -> RowQuerySet:
+    verdicts = TokenOutcome.objects.filter(run_id=run_id, token_id=OuterRef("token_id"))
+    tokens = Token.objects.filter(run_id=run_id, row_id=OuterRef("row_id"))
+    if outcome == NO_OUTCOME:
+        tokens = tokens.filter(~Exists(verdicts))
+    elif outcome == Outcome.BUFFERED:
+        # Buffered is a last verdict only while no final one has followed.
+        tokens = tokens.filter(Exists(verdicts), ~Exists(verdicts.filter(is_terminal=True)))
+    else:
+        tokens = tokens.filter(Exists(verdicts.filter(outcome=outcome)))
+    return rows.filter(Exists(tokens))
+
+
+def _row_lines(run_id: str, rows: Sequence[Row]) -> tuple[RowLine, ...]:
+    row_ids = [row.row_id for row in rows]
+    payloads = payload_words(row.source_data_ref for row in rows)
+    verdicts = _verdict_counts(run_id, row_ids)
+    visits: dict[str, Any] = {
+        seen["token__row_id"]: seen
+        for seen in NodeState.objects.filter(run_id=run_id, token__row_id__in=row_ids)
+        .values("token__row_id")
+        .annotate(
+            failed=Count("state_id", filter=_FAILED),
+            first=Min("started_at"),
+            last=Max("completed_at"),
+        )
+        .order_by()
+    }
+    nothing: dict[str, Any] = {"failed": 0, "first": None, "last": None}
+    return tuple(
+        RowLine(
+            row_index=row.row_index,
+            row_id=row.row_id,
+            source_data_hash=row.source_data_hash,
+            payload=payloads[row.source_data_ref],
+            tokens=sum(verdicts.get(row.row_id, {}).values()),
+            outcomes=in_order(verdicts.get(row.row_id, {})),
+            failed_visits=visits.get(row.row_id, nothing)["failed"],
+            first_started_at=visits.get(row.row_id, nothing)["first"],
+            last_completed_at=visits.get(row.row_id, nothing)["last"],
+        )
+        for row in rows
+    )
+
+
+def _verdict_counts(run_id: str, row_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Per row, how many of its tokens have which last verdict; an empty word means none."""
+    last = (
+        TokenOutcome.objects.filter(run_id=run_id, token_id=OuterRef("token_id"))
+        .order_by("-is_terminal", "-recorded_at", "-outcome_id")
+        .values("outcome")[:1]
+    )
+    counted: dict[str, dict[str, int]] = defaultdict(dict)
+    for row_id, verdict, tokens in (
+        Token.objects.filter(run_id=run_id, row_id__in=row_ids)
+        .annotate(verdict=Subquery(last))
+        .values_list("row_id", "verdict")
+        .annotate(tokens=Count("token_id"))
+        .order_by()
+    ):
+        counted[row_id][verdict or ""] = tokens
+    return counted
+
+
+def _token_page(run_id: str, row_id: str, after: str | None) -> tuple[list[Token], str | None]:
+    tokens = Token.objects.filter(run_id=run_id, row_id=row_id)
+    if after is not None:
+        anchor = tokens.filter(token_id=after).first()
+        if anchor is None:
+            raise NotRecorded("token", after)
+        tokens = tokens.filter(
+            Q(created_at__gt=anchor.created_at)
+            | Q(created_at=anchor.created_at, token_id__gt=anchor.token_id)
+        )
+    page = list(tokens.order_by("created_at", "token_id")[: TOKENS_SHOWN + 1])
+    more, page = len(page) > TOKENS_SHOWN, page[:TOKENS_SHOWN]
+    return page, page[-1].token_id if more else None
+
+
+def _token_lines(run_id: str, tokens: Sequence[Token]) -> tuple[TokenLine, ...]:
+    token_ids = [token.token_id for token in tokens]
+    of_these = {"run_id": run_id, "token_id__in": token_ids}
+    parents = {
+        token_id: (count, first)
+        for token_id, count, first in TokenParent.objects.filter(**of_these)
+        .values_list("token_id")
+        .annotate(count=Count("parent_token_id"), first=Min("parent_token_id"))
+        .order_by()
+    }
+    # Ordered so that the verdict which counts comes last and stays.
+    verdicts = {
+        verdict.token_id: verdict
+        for verdict in TokenOutcome.objects.filter(**of_these)
+        .defer("context_json")
+        .order_by("is_terminal", "recorded_at", "outcome_id")
+    }
+    visits = {
+        token_id: (count, failed)
+        for token_id, count, failed in NodeState.objects.filter(**of_these)
+        .values_list("token_id")
+        .annotate(count=Count("state_id"), failed=Count("state_id", filter=_FAILED))
+        .order_by()
+    }
+    lines = []
+    for token in tokens:
+        count, first = parents.get(token.token_id, (0, None))
+        verdict = verdicts.get(token.token_id)
+        seen, failed = visits.get(token.token_id, (0, 0))
+        lines.append(
+            TokenLine(
+                token_id=token.token_id,
+                made=making(token),
+                parents=count,
+                first_parent=first,
+                outcome=verdict.outcome if verdict else "",
+                sink_name=verdict.sink_name if verdict else None,
+                visits=seen,
+                failed_visits=failed,
+                created_at=token.created_at,
+            )
+        )
+    return tuple(lines)

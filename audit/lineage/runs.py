@@ -1,0 +1,302 @@
+"""Runs: the list, and the story of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, Exists, OuterRef, Q, Sum
+
+from audit.errors import NotRecorded
+from audit.lineage.excerpts import SETTINGS_LIMIT, Excerpt, excerpt, reading
+from audit.lineage.figures import Figures, NodeFigures, read_figures
+from audit.lineage.findings import FindingGroup, group_findings
+from audit.lineage.nodes import NodeFacts, node_facts
+from audit.lineage.refusals import Refusal, refusals_of
+from audit.models import Finding, Import, Node, Run, RunSummary
+from audit.vocabulary import FindingLevel, NodeType, RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from audit.models.runs import RunQuerySet
+
+RUNS_A_PAGE = 50
+NAMED_IN_THE_ANSWER = 3
+
+# A filter beside the statuses: whatever the answer line says needs a person.
+NEEDS_A_PERSON = "attention"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLine:
+    """One run as a line of the list; `figures` is None while they are still to be counted."""
+
+    run_id: str
+    status: str
+    imported: bool
+    started_at: datetime
+    completed_at: datetime | None
+    config_hash: str
+    grade: str | None
+    export_status: str | None
+    figures: Figures | None
+    error_findings: int
+    info_findings: int
+
+    @property
+    def has_no_end(self) -> bool:
+        """Imported as running: it stopped without an end, or nobody has imported the end."""
+        return self.imported and self.status == RunStatus.RUNNING
+
+    @property
+    def duration_ms(self) -> float | None:
+        """From start to end in milliseconds; None without an end."""
+        if self.completed_at is None:
+            return None
+        return (self.completed_at - self.started_at) / timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFilter:
+    """Which runs are asked for; None means any. Days are UTC, and both are included."""
+
+    status: str | None = None
+    since: date | None = None
+    until: date | None = None
+    text: str | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is filtered at all."""
+        return any((self.status, self.since, self.until, self.text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsPage:
+    """One page of the list, newest first, and what the whole database needs a person for."""
+
+    lines: tuple[RunLine, ...]
+    total: int
+    remaining: int
+    next_after: str | None
+    failed: int
+    without_end: int
+    with_error_findings: int
+    needing: int
+    named: tuple[RunLine, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeLine:
+    """One node of a run with what happened there; figures are None while being counted."""
+
+    node: NodeFacts
+    figures: NodeFigures | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStory:
+    """Everything the page of one run tells."""
+
+    line: RunLine
+    canonical_version: str
+    settings: Excerpt
+    exported_at: datetime | None
+    export_format: str | None
+    export_sink: str | None
+    export_error: str | None
+    nodes: tuple[NodeLine, ...]
+    findings: tuple[FindingGroup, ...]
+    imports: tuple[Import, ...]
+    refusals: tuple[Refusal, ...]
+    refusals_cut: bool
+
+
+def any_run_exists() -> bool:
+    """Whether anything has been recorded or imported yet. One query."""
+    return Run.objects.exists()
+
+
+def list_runs(*, asked: RunFilter, after: str | None = None, limit: int = RUNS_A_PAGE) -> RunsPage:
+    """One page of runs, newest first, after the run with the id `after`.
+
+    Seven queries, eight with `after`, however many runs there are. The counts go over `runs`,
+    which has one row per run.
+
+    Raises:
+        NotRecorded: there is no run with the id `after`.
+    """
+    everything = Run.objects.all()
+    tally = everything.aggregate(
+        total=Count("run_id"),
+        failed=Count("run_id", filter=_failed()),
+        without_end=Count("run_id", filter=_without_end()),
+        with_error_findings=Count("run_id", filter=_with_error_findings()),
+        needing=Count("run_id", filter=_needing()),
+    )
+    chosen = _matching(everything, asked).newest_first()
+    if after is not None:
+        anchor = _run(after)
+        chosen = chosen.older_than(anchor.started_at, anchor.run_id)
+    matching = chosen.count()
+    page = list(chosen[:limit])
+    named = list(everything.filter(_needing()).newest_first()[:NAMED_IN_THE_ANSWER])
+    lines = _lines([*page, *named])
+    remaining = matching - len(page)
+    return RunsPage(
+        lines=lines[: len(page)],
+        remaining=remaining,
+        next_after=page[-1].run_id if remaining else None,
+        named=lines[len(page) :],
+        **tally,
+    )
+
+
+def explain_run(*, run_id: str) -> RunStory:
+    """Gather what the page of one run shows, in a fixed number of queries whatever its size.
+
+    Raises:
+        NotRecorded: there is no such run.
+    """
+    run = (
+        Run.objects.filter(run_id=run_id)
+        .defer("settings_json")
+        .annotate(**reading("settings_json", limit=SETTINGS_LIMIT))
+        .first()
+    )
+    if run is None:
+        raise NotRecorded("run", run_id)
+    (line,) = _lines([run])
+    settings = excerpt(run, "settings_json")
+    assert settings is not None  # the column is NOT NULL
+    refusals, refusals_cut = refusals_of(run_id=run_id)
+    return RunStory(
+        line=line,
+        canonical_version=run.canonical_version,
+        settings=settings,
+        exported_at=run.exported_at,
+        export_format=run.export_format,
+        export_sink=run.export_sink,
+        export_error=run.export_error,
+        nodes=_node_lines(run_id, line.figures),
+        findings=group_findings(run_id=run_id),
+        imports=tuple(Import.objects.filter(run_id=run_id).order_by("imported_at", "import_id")),
+        refusals=refusals,
+        refusals_cut=refusals_cut,
+    )
+
+
+def describe_run(*, run_id: str) -> RunLine:
+    """The facts of one run that stand above its rows and tokens. Four queries.
+
+    Raises:
+        NotRecorded: there is no such run.
+    """
+    (line,) = _lines([_run(run_id)])
+    return line
+
+
+def _run(run_id: str) -> Run:
+    try:
+        return Run.objects.defer("settings_json").get(run_id=run_id)
+    except Run.DoesNotExist as error:
+        raise NotRecorded("run", run_id) from error
+
+
+def _lines(runs: Sequence[Run]) -> tuple[RunLine, ...]:
+    run_ids = {run.run_id for run in runs}
+    figures = read_figures(run_ids)
+    imported = set(
+        Import.objects.filter(run_id__in=run_ids).values_list("run_id", flat=True).distinct()
+    )
+    found: dict[tuple[str, str], int] = {
+        (run_id, level): records
+        for run_id, level, records in Finding.objects.filter(run_id__in=run_ids)
+        .values_list("run_id", "level")
+        .annotate(records=Sum("occurrences"))
+        .order_by()
+    }
+    return tuple(
+        RunLine(
+            run_id=run.run_id,
+            status=run.status,
+            imported=run.run_id in imported,
+            started_at=run.started_at,
+            completed_at=run.completed_at,
+            config_hash=run.config_hash,
+            grade=run.reproducibility_grade,
+            export_status=run.export_status,
+            figures=figures.get(run.run_id),
+            error_findings=found.get((run.run_id, FindingLevel.ERROR), 0),
+            info_findings=found.get((run.run_id, FindingLevel.INFO), 0),
+        )
+        for run in runs
+    )
+
+
+def _failed() -> Q:
+    return Q(status__in=[RunStatus.FAILED, RunStatus.INTERRUPTED])
+
+
+def _without_end() -> Q:
+    origin = Import.objects.filter(run_id=OuterRef("run_id"))
+    return Q(status=RunStatus.RUNNING) & Q(Exists(origin))
+
+
+def _with_error_findings() -> Q:
+    errors = Finding.objects.filter(run_id=OuterRef("run_id"), level=FindingLevel.ERROR)
+    return Q(Exists(errors))
+
+
+def _needing() -> Q:
+    return _failed() | _without_end() | _with_error_findings()
+
+
+def _matching(runs: RunQuerySet, asked: RunFilter) -> RunQuerySet:
+    if asked.status == NEEDS_A_PERSON:
+        runs = runs.filter(_needing())
+    elif asked.status:
+        runs = runs.filter(status=asked.status)
+    if asked.since:
+        runs = runs.filter(started_at__gte=_midnight(asked.since))
+    if asked.until:
+        runs = runs.filter(started_at__lt=_midnight(asked.until) + timedelta(days=1))
+    if asked.text:
+        here = {"run_id": OuterRef("run_id")}
+        runs = runs.filter(
+            Q(run_id__startswith=asked.text)
+            | Q(config_hash__startswith=asked.text)
+            | Q(Exists(RunSummary.objects.filter(**here, pipeline__icontains=asked.text)))
+            | Q(Exists(Import.objects.filter(**here, source_name__icontains=asked.text)))
+        )
+    return runs
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
+
+
+def _node_lines(run_id: str, figures: Figures | None) -> tuple[NodeLine, ...]:
+    nodes = list(Node.objects.filter(run_id=run_id).defer("config_json"))
+    # Sources first and sinks last; between them the place in the pipeline, which most writers
+    # leave empty; then the order of registration, which is topological in practice.
+    ends = {NodeType.SOURCE: 0, NodeType.SINK: 2}
+    nodes.sort(
+        key=lambda node: (
+            ends.get(NodeType(node.node_type), 1),
+            node.sequence_in_pipeline is None,
+            node.sequence_in_pipeline or 0,
+            node.registered_at,
+            node.node_id,
+        )
+    )
+    return tuple(
+        NodeLine(
+            node=node_facts(node),
+            figures=figures.nodes.get(node.node_id, NodeFigures()) if figures else None,
+        )
+        for node in nodes
+    )
