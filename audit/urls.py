@@ -1,0 +1,23 @@
+"""Every address of the application."""
+
+from __future__ import annotations
+
+from django.urls import path, register_converter
+
+from audit.views import health, home, rows, runs, tokens
+from audit.views.keys import KeyConverter
+
+app_name = "audit"
+
+register_converter(KeyConverter, "key")
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("runs/", runs.runs, name="runs"),
+    path("runs/<key:run_id>/", runs.run, name="run"),
+    path("runs/<key:run_id>/rows/", rows.rows, name="rows"),
+    path("runs/<key:run_id>/rows/<key:row_id>/", rows.row, name="row"),
+    path("runs/<key:run_id>/tokens/<key:token_id>/", tokens.token, name="token"),
+    path("health/live", health.live, name="live"),
+    path("health/ready", health.ready, name="ready"),
+]

@@ -1,0 +1,77 @@
+"""What every page does at its door: safe methods, known parameters, errors as statuses."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import BadRequest
+from django.http import Http404
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from audit.errors import NotRecorded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest, HttpResponse
+
+    View = Callable[..., HttpResponse]
+
+
+def page(*parameters: str) -> Callable[[View], View]:
+    """Make a view a page that takes these query parameters and no others, each once.
+
+    What is not on record answers 404 and says what; a question that cannot be understood
+    answers 400 and says why.
+    """
+
+    def decorate(view: View) -> View:
+        @require_safe
+        @wraps(view)
+        def at_the_door(request: HttpRequest, **path: str) -> HttpResponse:
+            try:
+                _refuse_unknown(request, parameters)
+                return view(request, **path)
+            except NotRecorded as error:
+                raise Http404(f"There is no {error.kind} {error.key} on record.") from error
+            except BadRequest as error:
+                return render(request, "400.html", {"reason": str(error)}, status=400)
+
+        return at_the_door
+
+    return decorate
+
+
+def choice(request: HttpRequest, name: str, known: tuple[str, ...]) -> str | None:
+    """One word of a list, or None where nothing was chosen.
+
+    Raises:
+        BadRequest: the word is not on the list.
+    """
+    word = request.GET.get(name) or None
+    if word is not None and word not in known:
+        raise BadRequest(f"“{name}” may be {', '.join(known)}; it is “{word}”.")
+    return word
+
+
+def text(request: HttpRequest, name: str) -> str | None:
+    """A text, or None where it is empty.
+
+    Raises:
+        BadRequest: it holds a NUL, which no record can hold.
+    """
+    value = request.GET.get(name, "").strip() or None
+    if value is not None and "\0" in value:
+        raise BadRequest(f"“{name}” holds a NUL character, which no record can hold.")
+    return value
+
+
+def _refuse_unknown(request: HttpRequest, parameters: tuple[str, ...]) -> None:
+    for name, values in request.GET.lists():
+        if name not in parameters:
+            known = f"it knows {', '.join(parameters)}" if parameters else "it takes none"
+            raise BadRequest(f"This page does not know the parameter “{name}”; {known}.")
+        if len(values) > 1:
+            raise BadRequest(f"The parameter “{name}” stands {len(values)} times; once will do.")

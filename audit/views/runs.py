@@ -1,0 +1,73 @@
+"""The list of runs, and the page of one."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from django.core.exceptions import BadRequest
+from django.shortcuts import render
+from django.utils import timezone
+
+from audit import lineage
+from audit.views import answers
+from audit.views.doors import choice, page, text
+from audit.vocabulary import FindingLevel, RunStatus
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+STATUSES = (lineage.NEEDS_A_PERSON, *RunStatus.values)
+
+
+@page("status", "since", "until", "text", "after")
+def runs(request: HttpRequest) -> HttpResponse:
+    """Runs, newest first, filtered as the address says."""
+    asked = lineage.RunFilter(
+        status=choice(request, "status", STATUSES),
+        since=_day(request, "since"),
+        until=_day(request, "until"),
+        text=text(request, "text"),
+    )
+    found = lineage.list_runs(asked=asked, after=text(request, "after"))
+    context = {
+        "section": "runs",
+        "page": found,
+        "asked": asked,
+        "answer": answers.about_runs(found),
+        "statuses": RunStatus.choices,
+        "older": _older(request, found.next_after),
+        "now": timezone.now(),
+    }
+    return render(request, "audit/runs.html", context)
+
+
+@page()
+def run(request: HttpRequest, run_id: str) -> HttpResponse:
+    """One run: what became of its rows, its nodes, what was found, where it came from."""
+    story = lineage.explain_run(run_id=run_id)
+    context = {
+        "story": story,
+        "run": story.line,
+        "answer": answers.about_run(story),
+        "errors": [group for group in story.findings if group.level == FindingLevel.ERROR],
+        "habits": [group for group in story.findings if group.level == FindingLevel.INFO],
+        "now": timezone.now(),
+    }
+    return render(request, "audit/run.html", context)
+
+
+def _day(request: HttpRequest, name: str) -> date | None:
+    word = text(request, name)
+    try:
+        return date.fromisoformat(word) if word else None
+    except ValueError as error:
+        raise BadRequest(f"“{name}” is a day like 2026-11-22; it is “{word}”.") from error
+
+
+def _older(request: HttpRequest, after: str | None) -> str | None:
+    if after is None:
+        return None
+    kept = {name: value for name, value in request.GET.items() if value and name != "after"}
+    return "?" + urlencode(kept | {"after": after})
