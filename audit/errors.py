@@ -21,7 +21,9 @@ class SchemaMismatch(AuditError):
 
     def __init__(self, differences: list[str]) -> None:
         lines = "\n".join(f"  - {line}" for line in differences)
-        super().__init__(f"The database differs from the models in {len(differences)} places:\n{lines}")
+        super().__init__(
+            f"The database differs from the models in {len(differences)} places:\n{lines}"
+        )
         self.differences = differences
 
 

@@ -85,9 +85,7 @@ def _peel(source: Source, *, above: str, below: str) -> None:
             f"INSERT OR IGNORE INTO temp.edge_next SELECT {below} FROM temp.link "
             f"WHERE {above} IN (SELECT token FROM temp.edge_now)"
         )
-        source.query(
-            f"DELETE FROM temp.link WHERE {above} IN (SELECT token FROM temp.edge_now)"
-        )
+        source.query(f"DELETE FROM temp.link WHERE {above} IN (SELECT token FROM temp.edge_now)")
         source.query("DELETE FROM temp.edge_now")
         source.query(
             "INSERT INTO temp.edge_now SELECT token FROM temp.edge_next "

@@ -28,22 +28,50 @@ _REFS = (
     ("operations", "output_data_ref"),
 )
 
+# The original cuts these.
+_SHORT_HASHES = frozenset({"error_hash", "schema_contract_hash"})
 
-def invalid_json(table: Table, *, run_id: str) -> Iterator[Found]:
-    """Columns that promise JSON and hold something else; kept as they are."""
-    for column in table.columns:
-        if not column.endswith("_json"):
-            continue
-        where = f'({table.of_run()}) AND "{column}" IS NOT NULL AND NOT json_valid("{column}")'
+
+def odd_values(table: Table, *, run_id: str) -> Iterator[Found]:
+    """JSON that does not parse, hashes and references that are none; kept as they are.
+
+    One pass over the table, and one more for each kind only where the first found something.
+    """
+    odd = list(_odd(table))
+    if not odd:
+        return
+    anything = " OR ".join(f"({condition})" for _code, condition, _detail in odd)
+    of_run = table.of_run()
+    if not table.source.query(
+        f'SELECT EXISTS (SELECT 1 FROM "{table.name}" WHERE ({of_run}) AND ({anything}))',
+        run=run_id,
+    ).fetchone()[0]:
+        return
+    for code, condition, detail in odd:
         found = table.source.query(
-            f'SELECT {table.key_sql} FROM "{table.name}" WHERE {where}', run=run_id
+            f'SELECT {table.key_sql} FROM "{table.name}" WHERE ({of_run}) AND ({condition})',
+            run=run_id,
         )
-        yield from _told(
-            (key for (key,) in found),
-            code="JSON_INVALID",
-            table=table.name,
-            detail=f"{column} is not JSON; the text is kept as it is",
-        )
+        yield from _told((key for (key,) in found), code=code, table=table.name, detail=detail)
+
+
+def _odd(table: Table) -> Iterator[tuple[str, str, str]]:
+    """What to look for in a table, as (code, condition, words)."""
+    for column in table.columns:
+        if column.endswith("_json"):
+            yield (
+                "JSON_INVALID",
+                f'"{column}" IS NOT NULL AND NOT json_valid("{column}")',
+                f"{column} is not JSON; the text is kept as it is",
+            )
+        elif column.endswith("_ref"):
+            yield "REF_MALFORMED", _not_sha256(column), f"{column} is no SHA-256 in lower-case hex"
+        elif column.endswith("_hash") and column not in _SHORT_HASHES:
+            yield "HASH_SHAPE", _not_sha256(column), f"{column} is no SHA-256 in lower-case hex"
+
+
+def _not_sha256(column: str) -> str:
+    return f'length("{column}") <> 64 OR "{column}" GLOB \'*[^0-9a-f]*\''
 
 
 def adopt_payloads(
@@ -72,25 +100,6 @@ def payload_findings(states: Iterable[tuple[str, str, int | None]]) -> Iterator[
         yield from _told(refs, code=code, table="payloads", detail=detail)
 
 
-def malformed_refs(source: Source, tables: dict[str, Table], *, run_id: str) -> Iterator[Found]:
-    """References that can name no payload; no file is ever looked for under them."""
-    for name, column in _REFS:
-        if name not in tables or column not in source.tables[name]:
-            continue
-        table = tables[name]
-        where = (
-            f'({table.of_run()}) AND "{column}" IS NOT NULL AND '
-            f"(length(\"{column}\") <> 64 OR \"{column}\" GLOB '*[^0-9a-f]*')"
-        )
-        found = source.query(f'SELECT {table.key_sql} FROM "{name}" WHERE {where}', run=run_id)
-        yield from _told(
-            (key for (key,) in found),
-            code="REF_MALFORMED",
-            table=name,
-            detail=f"{column} is not 64 digits of lower-case hex",
-        )
-
-
 def _refs(source: Source, tables: dict[str, Table], run_id: str) -> Iterator[str]:
     """Each reference once, in order."""
     parts = [
@@ -99,7 +108,9 @@ def _refs(source: Source, tables: dict[str, Table], run_id: str) -> Iterator[str
         for name, column in _REFS
         if name in tables and column in source.tables[name]
     ]
-    for (ref,) in source.query(f"SELECT ref FROM ({' UNION '.join(parts)}) ORDER BY ref", run=run_id):
+    for (ref,) in source.query(
+        f"SELECT ref FROM ({' UNION '.join(parts)}) ORDER BY ref", run=run_id
+    ):
         yield ref
 
 

@@ -60,8 +60,14 @@ def offending(staged: Sequence[type[models.Model]]) -> Iterator[Problem]:
                 cursor.execute(statement)
                 for key, value in cursor.fetchall():
                     yield _told(
-                        model, name=name, kind=kind, key=key, value=value, columns=own,
-                        to_table=to_table, why=why,
+                        model,
+                        name=name,
+                        kind=kind,
+                        key=key,
+                        value=value,
+                        columns=own,
+                        to_table=to_table,
+                        why=why,
                     )
 
 
@@ -134,14 +140,12 @@ def _refused(model: type[models.Model], expression: str) -> sql.Composed:
         key=bulk.key_text(model, "s"),
         values=_values(checked),
         staged=bulk.staged_name(model),
-        expression=sql.SQL(expression),  # type: ignore[arg-type]  # from pg_get_expr
+        expression=sql.SQL(expression),
         limit=sql.Literal(MAX_LISTED),
     )
 
 
-def _doubled(
-    model: type[models.Model], columns: list[str], condition: str | None
-) -> sql.Composed:
+def _doubled(model: type[models.Model], columns: list[str], condition: str | None) -> sql.Composed:
     names = sql.SQL(", ").join(sql.Identifier("s", column) for column in columns)
     return sql.SQL(
         "SELECT key, value FROM (SELECT {key} AS key, {values} AS value, "
@@ -153,6 +157,6 @@ def _doubled(
         names=names,
         staged=bulk.staged_name(model),
         # Nulls are never twins; PostgreSQL itself printed the condition.
-        condition=sql.SQL(condition or "true"),  # type: ignore[arg-type]  # from pg_get_expr
+        condition=sql.SQL(condition or "true"),
         limit=sql.Literal(MAX_LISTED),
     )

@@ -90,9 +90,7 @@ class _Loader:
         except RunRefused as error:
             return RunReport(run_id, ImportOutcome.REFUSED, problems=error.problems)
         except sqlite3.DatabaseError as error:
-            return RunReport(
-                run_id, ImportOutcome.REFUSED, problems=self._unreadable(error)
-            )
+            return RunReport(run_id, ImportOutcome.REFUSED, problems=self._unreadable(error))
 
     def _refuse_orphans(self, run_id: str) -> None:
         if problems := self.orphans.get(run_id, []) + self.orphans.get("", []):
@@ -154,11 +152,12 @@ class _Loader:
         found_by_code: dict[str, int] = {}
         if outcome != ImportOutcome.ALREADY_PRESENT:
             self.progress(self.done, self.total, f"run {run_id:.12}: looking it over")
-            bulk.infer_artifact_members(run_id=run_id)
-            found_by_code = findings.replace_for_run(
-                run_id=run_id, found=list(self._found(run_id)), at=self.at
-            )
-            summaries.refresh(run_id=run_id, at=self.at)
+            with bulk.planned_for_scans():
+                bulk.infer_artifact_members(run_id=run_id)
+                found_by_code = findings.replace_for_run(
+                    run_id=run_id, found=list(self._found(run_id)), at=self.at
+                )
+                summaries.refresh(run_id=run_id, at=self.at)
         Import.objects.create(
             import_id=uuid.uuid4().hex,
             run_id=run_id,
@@ -178,9 +177,8 @@ class _Loader:
         by_name = {table.name: table for table in self.tables}
         yield from sweep.sweep(run_id=run_id, era=self.source.era)
         yield from sweep.pipeline_cycle(run_id=run_id)
-        yield from contents.malformed_refs(self.source, by_name, run_id=run_id)
         for table in self.tables:
-            yield from contents.invalid_json(table, run_id=run_id)
+            yield from contents.odd_values(table, run_id=run_id)
         if self.payload_folder is not None:
             states = list(
                 contents.adopt_payloads(

@@ -40,7 +40,10 @@ _ELSE_HANGS_ON: dict[str, tuple[tuple[str, str, str], ...]] = {
     "token_parents": (("parent_token_id", "tokens", "token_id"),),
     "routing_events": (("edge_id", "edges", "edge_id"),),
     "batch_members": (("token_id", "tokens", "token_id"),),
-    "batch_outputs": (("output_id", "tokens", "token_id"), ("output_id", "artifacts", "artifact_id")),
+    "batch_outputs": (
+        ("output_id", "tokens", "token_id"),
+        ("output_id", "artifacts", "artifact_id"),
+    ),
 }
 
 

@@ -249,7 +249,7 @@ def _tables(connection: sqlite3.Connection) -> tuple[eras.Columns, list[tuple[ob
         if kind != "table":
             continue
         columns = connection.execute(
-            "SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?)", (name,)
+            'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?)', (name,)
         ).fetchall()
         virtual = str(statement or "").upper().startswith("CREATE VIRTUAL")
         if name in known and (virtual or any(hidden for *_rest, hidden in columns)):

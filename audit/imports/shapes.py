@@ -68,35 +68,41 @@ def misfits(table: Table, *, run_id: str) -> Iterator[Problem]:
 
 
 def unreadable(source: Source, table: Table) -> Iterator[Problem]:
-    """Values that SQLite can find but not hand out: not UTF-8, or too large. Slow; a last resort."""
+    """Values that SQLite finds but cannot hand out: not UTF-8, or too large. A last resort: slow."""
     key_sql = table.key_sql
     for (rowid,) in source.query(f'SELECT rowid FROM "{table.name}"').fetchall():
         for column in table.columns:
             if column not in source.tables[table.name]:
                 continue
             try:
-                source.query(f'SELECT "{column}" FROM "{table.name}" WHERE rowid = :id', id=rowid).fetchone()
+                source.query(
+                    f'SELECT "{column}" FROM "{table.name}" WHERE rowid = :id', id=rowid
+                ).fetchone()
             except (sqlite3.Error, UnicodeDecodeError) as error:
                 yield problem(
                     code="UNREADABLE",
                     table=table.name,
                     key=_key_at(source, table.name, key_sql, rowid),
                     column=column,
-                    message=f"{table.name}.{column} holds a value that cannot be read: {error!s:.120}",
+                    message=(
+                        f"{table.name}.{column} holds a value that cannot be read: {error!s:.120}"
+                    ),
                 )
 
 
 def _key_at(source: Source, name: str, key_sql: str, rowid: int) -> str:
     try:
-        return str(source.query(f'SELECT {key_sql} FROM "{name}" WHERE rowid = :id', id=rowid).fetchone()[0])
+        return str(
+            source.query(f'SELECT {key_sql} FROM "{name}" WHERE rowid = :id', id=rowid).fetchone()[
+                0
+            ]
+        )
     except (sqlite3.Error, UnicodeDecodeError):
         return f"rowid {rowid}"
 
 
 def _checked(table: Table) -> list[models.Field[object, object]]:
-    return [
-        field for field in table.fields if field.column != "run_id" or table.has_run_id
-    ]
+    return [field for field in table.fields if field.column != "run_id" or table.has_run_id]
 
 
 def _wrong_kind(field: models.Field[object, object]) -> str:

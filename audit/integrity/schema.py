@@ -8,7 +8,7 @@ never as we would guess it. Needs the TEMPORARY right on the database, and no ot
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import connections, transaction
@@ -109,10 +109,11 @@ def _version(database: str) -> list[str]:
     if held is None:
         return ["schema_info is empty: this may not be Landscape's database"]
     if held.version != SCHEMA_VERSION:
-        return [
+        told = (
             f"the database has schema version {held.version}, this program needs "
             f"{SCHEMA_VERSION}: use the program version that belongs to it, or migrate"
-        ]
+        )
+        return [told]
     return []
 
 
@@ -120,7 +121,7 @@ def _shape(connection: BaseDatabaseWrapper) -> list[str]:
     ours = list(apps.get_app_config("audit").get_models())
     tables = [model._meta.db_table for model in ours]
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        parameters = {"tables": tables, "namespace": "public"}
+        parameters: dict[str, Any] = {"tables": tables, "namespace": "public"}
         cursor.execute("SET LOCAL search_path = public")
         cursor.execute(_CATALOGUE, parameters)
         live = _by_part(cursor.fetchall())
@@ -149,9 +150,7 @@ def _by_part(rows: list[tuple[str, str, str, str]]) -> dict[Part, str]:
     return {(kind, table, name): definition for kind, table, name, definition in rows}
 
 
-def _differences(
-    *, wanted: dict[Part, str], live: dict[Part, str], tables: list[str]
-) -> list[str]:
+def _differences(*, wanted: dict[Part, str], live: dict[Part, str], tables: list[str]) -> list[str]:
     there = {table for _kind, table, _name in live}
     found = [f"table {table} is missing" for table in tables if table not in there]
     for part in sorted(wanted.keys() | live.keys()):

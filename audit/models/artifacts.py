@@ -60,7 +60,7 @@ class Artifact(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.path_or_uri
+        return str(self.path_or_uri)
 
 
 class ArtifactMember(models.Model):

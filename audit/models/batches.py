@@ -67,7 +67,7 @@ class Batch(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.batch_id
+        return str(self.batch_id)
 
 
 class BatchMember(models.Model):

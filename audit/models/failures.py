@@ -57,7 +57,7 @@ class ValidationError(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.error_id
+        return str(self.error_id)
 
 
 class TransformError(models.Model):
@@ -98,4 +98,4 @@ class TransformError(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.error_id
+        return str(self.error_id)

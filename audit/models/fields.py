@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-    from django.db.backends.ddl_references import Statement
 
 
 def id_field(*, null: bool = False) -> models.CharField[Any, Any]:
@@ -21,7 +20,9 @@ def id_field(*, null: bool = False) -> models.CharField[Any, Any]:
     return models.CharField(max_length=64, db_collation="C", null=null)
 
 
-def word_field(words: type[models.TextChoices], *, null: bool = False) -> models.CharField[Any, Any]:
+def word_field(
+    words: type[models.TextChoices], *, null: bool = False
+) -> models.CharField[Any, Any]:
     """One word of a vocabulary; the table's check constraint holds the list."""
     return models.CharField(max_length=32, choices=words.choices, null=null)
 
@@ -86,10 +87,10 @@ class CompositeForeignKey(BaseConstraint):
 
     def create_sql(
         self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None
-    ) -> Statement | str:
+    ) -> str:
         """ALTER TABLE … ADD CONSTRAINT … FOREIGN KEY."""
-        assert model is not None  # noqa: S101  # Django always passes both
-        assert schema_editor is not None  # noqa: S101
+        assert model is not None
+        assert schema_editor is not None
         quote = schema_editor.quote_name
         here = ", ".join(quote(column) for column in self.columns)
         there = ", ".join(quote(column) for column in self.to_columns)
@@ -102,7 +103,7 @@ class CompositeForeignKey(BaseConstraint):
         self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None
     ) -> str:
         """Nothing inside CREATE TABLE: the other table may not exist yet."""
-        assert schema_editor is not None  # noqa: S101
+        assert schema_editor is not None
         schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
         return ""
 
@@ -110,8 +111,8 @@ class CompositeForeignKey(BaseConstraint):
         self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None
     ) -> str:
         """ALTER TABLE … DROP CONSTRAINT."""
-        assert model is not None  # noqa: S101
-        assert schema_editor is not None  # noqa: S101
+        assert model is not None
+        assert schema_editor is not None
         quote = schema_editor.quote_name
         return f"ALTER TABLE {quote(model._meta.db_table)} DROP CONSTRAINT {quote(self.name)}"
 
@@ -129,12 +130,16 @@ class CompositeForeignKey(BaseConstraint):
     def deconstruct(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         """For migrations."""
         path, args, kwargs = super().deconstruct()
-        kwargs |= {
-            "columns": self.columns,
-            "to_table": self.to_table,
-            "to_columns": self.to_columns,
-        }
-        return path, args, kwargs
+        return (
+            path,
+            tuple(args),
+            kwargs
+            | {
+                "columns": self.columns,
+                "to_table": self.to_table,
+                "to_columns": self.to_columns,
+            },
+        )
 
 
 class ReasonedIndex(models.Index):

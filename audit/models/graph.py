@@ -55,7 +55,7 @@ class Node(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.node_id
+        return str(self.node_id)
 
 
 class Edge(models.Model):
@@ -96,7 +96,7 @@ class Edge(models.Model):
                 "from_node_id",
                 "label",
                 name="edges_one_per_label",
-                reason="A label names one edge out of a node, so a routing decision is unambiguous.",
+                reason="A label names one edge out of a node: no decision is ambiguous.",
             ),
             one_of("default_mode", RoutingMode, name="edges_mode_known"),
             finite("created_at", name="edges_times_finite"),

@@ -130,4 +130,4 @@ class SecretResolution(models.Model):
         constraints = [points_to("runs", "run_id", name="secret_resolutions_run")]
 
     def __str__(self) -> str:
-        return self.env_var_name
+        return str(self.env_var_name)

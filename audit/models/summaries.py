@@ -17,9 +17,9 @@ class RunSummary(models.Model):
     states = models.BigIntegerField()
     calls = models.BigIntegerField()
     errors = models.BigIntegerField()
-    # {outcome: tokens whose last verdict it is, "": tokens without one}
+    # How many tokens ended by each outcome; "" counts those without any.
     outcomes_json = text_field()
-    # {node_id: [visits, completed, failed, open or pending, retries]}
+    # By node: visits, completed, failed, open or pending, retries.
     nodes_json = text_field()
     computed_at = instant_field()
     run = link("audit.Run", "run_id", back="summary")

@@ -103,7 +103,7 @@ class Token(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.token_id
+        return str(self.token_id)
 
 
 class TokenParent(models.Model):

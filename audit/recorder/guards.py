@@ -135,10 +135,8 @@ def grant_statements(model: type[models.Model], login: str) -> Iterator[sql.Comp
     role = sql.Identifier(login)
     yield sql.SQL("REVOKE ALL ON {} FROM {}, PUBLIC").format(table, role)
     for column, right in rights(model):
-        what = sql.SQL(right)
-        if column:
-            what = sql.SQL("{} ({})").format(what, sql.Identifier(column))
-        yield sql.SQL("GRANT {} ON {} TO {}").format(what, table, role)
+        where = sql.SQL("({})").format(sql.Identifier(column)) if column else sql.SQL("")
+        yield sql.SQL("GRANT {} {} ON {} TO {}").format(sql.SQL(right), where, table, role)
 
 
 def apply(*, owner: str = "owner", application: str = "default") -> None:

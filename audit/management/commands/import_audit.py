@@ -46,9 +46,7 @@ class Command(BaseCommand):
         if folder is not None and not folder.is_dir():
             self.stderr.write(f"--payloads {folder} is not a folder.")
             sys.exit(2)
-        reports = [
-            self._import(path, folder, quiet=options["json"]) for path in options["paths"]
-        ]
+        reports = [self._import(path, folder, quiet=options["json"]) for path in options["paths"]]
         ok = all(report.ok for report in reports)
         if options["json"]:
             self.stdout.write(json.dumps(imports.as_json(reports), indent=2))
