@@ -76,8 +76,8 @@ def _peel(source: Source, *, above: str, below: str) -> None:
         source.query(f"DROP TABLE IF EXISTS temp.{name}")
         source.query(f"CREATE TEMP TABLE {name} (token TEXT PRIMARY KEY)")
     source.query(
-        f"INSERT OR IGNORE INTO temp.edge_now SELECT {above} FROM temp.link "
-        f"WHERE {above} NOT IN (SELECT {below} FROM temp.link)"
+        f"INSERT OR IGNORE INTO temp.edge_now SELECT {above} FROM temp.link l "
+        f"WHERE NOT EXISTS (SELECT 1 FROM temp.link x WHERE x.{below} = l.{above})"
     )
     while source.query("SELECT EXISTS (SELECT 1 FROM temp.edge_now)").fetchone()[0]:
         source.query("DELETE FROM temp.edge_next")
@@ -88,6 +88,6 @@ def _peel(source: Source, *, above: str, below: str) -> None:
         source.query(f"DELETE FROM temp.link WHERE {above} IN (SELECT token FROM temp.edge_now)")
         source.query("DELETE FROM temp.edge_now")
         source.query(
-            "INSERT INTO temp.edge_now SELECT token FROM temp.edge_next "
-            f"WHERE token NOT IN (SELECT {below} FROM temp.link)"
+            "INSERT INTO temp.edge_now SELECT token FROM temp.edge_next n "
+            f"WHERE NOT EXISTS (SELECT 1 FROM temp.link x WHERE x.{below} = n.token)"
         )

@@ -70,11 +70,12 @@ def opened(path: Path) -> Iterator[Source]:
     with _staging() as folder:
         copy = folder / "audit.db"
         sha256, has_log = _copy_aside(path, copy)
-        with contextlib.closing(_connect(copy)) as connection:
-            try:
+        try:
+            with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+                _fence_in(connection)
                 yield _examined(path, copy, connection, sha256=sha256, has_log=has_log)
-            except sqlite3.DatabaseError as error:
-                raise SourceRefused(_in_words(error)) from error
+        except sqlite3.DatabaseError as error:
+            raise SourceRefused(_in_words(error)) from error
 
 
 def _refuse_what_is_no_file(path: Path) -> None:
@@ -185,8 +186,7 @@ def _backup(path: Path, copy: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _connect(copy: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(copy, isolation_level=None)
+def _fence_in(connection: sqlite3.Connection) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     for pragma in (
@@ -196,7 +196,6 @@ def _connect(copy: Path) -> sqlite3.Connection:
         "cache_size = -32000",  # KiB
     ):
         connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 def _examined(

@@ -68,7 +68,7 @@ def misfits(table: Table, *, run_id: str) -> Iterator[Problem]:
 
 
 def unreadable(source: Source, table: Table) -> Iterator[Problem]:
-    """Values that SQLite finds but cannot hand out: not UTF-8, or too large. A last resort: slow."""
+    """Values that SQLite cannot hand out: not UTF-8, or too large. Slow: a last resort."""
     key_sql = table.key_sql
     for (rowid,) in source.query(f'SELECT rowid FROM "{table.name}"').fetchall():
         for column in table.columns:
@@ -136,7 +136,7 @@ def _not_an_instant(column: str) -> str:
         + [f"{tail} GLOB '{pattern}'" for pattern in (six, f"{six}Z", zone, six + zone)]
     )
     return (
-        f"typeof({column}) <> 'text' OR datetime({head}) IS NOT replace({head}, 'T', ' ')"
+        f"typeof({column}) <> 'text' OR datetime({head}, '+0 days') IS NOT replace({head}, 'T', ' ')"
         f" OR NOT ({tails})"
     )
 

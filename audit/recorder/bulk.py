@@ -70,6 +70,8 @@ def stage_records(
     """
     staged = staged_name(model)
     with connection.cursor() as cursor:
+        # The caller's transaction may have staged before.
+        cursor.execute(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(staged))
         cursor.execute(
             sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT * FROM {} LIMIT 0").format(
                 staged, sql.Identifier(model._meta.db_table)
