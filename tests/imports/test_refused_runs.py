@@ -49,15 +49,17 @@ def cyclic(connection):
     ]
     for child, parent, ordinal in ((0, 1, 0), (1, 0, 0), (2, 3, 0)):
         audit_files.insert(
-            connection, "token_parents", token_id=tokens[child], parent_token_id=tokens[parent],
+            connection,
+            "token_parents",
+            token_id=tokens[child],
+            parent_token_id=tokens[parent],
             ordinal=ordinal,
         )
 
 
 def huge_cell(connection):
     connection.execute(
-        "UPDATE nodes SET config_json = CAST(zeroblob(500000000) AS TEXT) "
-        "WHERE node_type = 'gate'"
+        "UPDATE nodes SET config_json = CAST(zeroblob(500000000) AS TEXT) WHERE node_type = 'gate'"
     )
 
 
@@ -318,7 +320,7 @@ class TestImportFile:
         assert [run.outcome for run in report.runs] == ["imported"]
 
     def test_keeps_hostile_but_legal_text_byte_for_byte(self, make_file, do_import):
-        text = "{\"a\":\"<script>‮\u200b'; DROP TABLE runs; --\\t\\n\t\n\",\"a\":1e400}"
+        text = '{"a":"<script>‮\u200b\'; DROP TABLE runs; --\\t\\n\t\n","a":1e400}'
 
         def spoil(connection: sqlite3.Connection):
             connection.execute("UPDATE runs SET settings_json = ?", (text,))
