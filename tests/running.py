@@ -1,13 +1,14 @@
 """Running the product from outside: commands, their services, and what is left of them."""
 
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -117,15 +118,27 @@ class Site:
         self.said.append(rest)
         return self.process.returncode
 
+    def answer(self, path, *, host="localhost", forwarded_proto="http"):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        with closing(connection):
+            connection.request(
+                "GET",
+                f"/{path}",
+                headers={
+                    "Host": host,
+                    "X-Forwarded-Proto": forwarded_proto,
+                    # Somebody's, so that every page asks the database who it is.
+                    "Cookie": f"sessionid={'x' * 32}",
+                },
+            )
+            answer = connection.getresponse()
+            answer.read()
+            return answer
+
     def status(self, path="accounts/login/"):
-        # With somebody's cookie, so that every page asks the database who it is.
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/{path}", headers={"Cookie": f"sessionid={'x' * 32}"}
-        )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status
-        except OSError:
+            return self.answer(path).status
+        except (OSError, http.client.HTTPException):
             return None
 
     def web_processes(self):
