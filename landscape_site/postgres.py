@@ -157,7 +157,8 @@ def strays(data: Path) -> list[int]:
     """The processes that have a data directory open: a server's, even without postmaster."""
     # By working directory: process ids are reused, and a title can be anything.
     found = []
-    homes = {str(data), f"{data} (deleted)"}
+    home = os.path.realpath(data)
+    homes = {home, f"{home} (deleted)"}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if str((process / "cwd").readlink()) in homes:

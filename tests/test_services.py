@@ -193,6 +193,11 @@ class TestHeld:
         with held(var, durable=False), connect(var) as application:
             assert application.execute("SELECT 1").fetchone() == (1,)
 
+    def test_recognises_its_processes_through_a_link(self, cluster, tmp_path):
+        (tmp_path / "link").symlink_to(cluster)
+
+        assert servers(tmp_path / "link") == servers(cluster) != []
+
     def test_passes_on_what_postgresql_says_when_it_cannot_start(self, var):
         with held(var, durable=False):
             pass
