@@ -64,7 +64,7 @@ def test_killed_at_any_point_and_run_again(path, importer, rounds):
     assert process.returncode == 0
     clean = everything()
     assert len(clean["rows"]) == RUNS * ROWS
-    dice = random.Random(20_261_122)  # noqa: S311  # a test that can be told again
+    dice = random.Random(20_261_122)  # a test that can be told again
     cut_short = 0
 
     for _round in range(max(6, rounds(20))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import pairwise
 
 import pytest
 
@@ -68,7 +69,7 @@ def deep_reversed_chain(connection):
     tokens = [
         token for (token,) in connection.execute("SELECT token_id FROM tokens ORDER BY rowid")
     ]
-    for child, parent in zip(tokens, tokens[1:], strict=False):
+    for child, parent in pairwise(tokens):
         audit_files.insert(
             connection, "token_parents", token_id=child, parent_token_id=parent, ordinal=0
         )
@@ -320,7 +321,7 @@ class TestImportFile:
         assert [run.outcome for run in report.runs] == ["imported"]
 
     def test_keeps_hostile_but_legal_text_byte_for_byte(self, make_file, do_import):
-        text = '{"a":"<script>‮\u200b\'; DROP TABLE runs; --\\t\\n\t\n","a":1e400}'
+        text = '{"a":"<script>\u202e\u200b\'; DROP TABLE runs; --\\t\\n\t\n","a":1e400}'
 
         def spoil(connection: sqlite3.Connection):
             connection.execute("UPDATE runs SET settings_json = ?", (text,))

@@ -34,6 +34,8 @@ def altered():
         guards.apply()  # a rule made again has lost its comment
 
 
+TOKENS_ROW = "CONSTRAINT tokens_row FOREIGN KEY (run_id, row_id) REFERENCES rows (run_id, row_id)"
+
 DIFFERENCES = {
     "a column of another type": (
         "ALTER TABLE rows ALTER COLUMN row_index TYPE integer",
@@ -62,13 +64,11 @@ DIFFERENCES = {
     ),
     "a missing foreign key": (
         "ALTER TABLE tokens DROP CONSTRAINT tokens_row",
-        "ALTER TABLE tokens ADD CONSTRAINT tokens_row FOREIGN KEY (run_id, row_id) "
-        "REFERENCES rows (run_id, row_id)",
+        f"ALTER TABLE tokens ADD {TOKENS_ROW}",
         "foreign key tokens_row of tokens is missing",
     ),
     "a foreign key that was never checked": (
-        "ALTER TABLE tokens DROP CONSTRAINT tokens_row; ALTER TABLE tokens ADD CONSTRAINT "
-        "tokens_row FOREIGN KEY (run_id, row_id) REFERENCES rows (run_id, row_id) NOT VALID",
+        f"ALTER TABLE tokens DROP CONSTRAINT tokens_row, ADD {TOKENS_ROW} NOT VALID",
         "ALTER TABLE tokens VALIDATE CONSTRAINT tokens_row",
         "NOT VALID",
     ),
@@ -119,8 +119,7 @@ DIFFERENCES = {
     ),
     "an open migration": (
         "DELETE FROM django_migrations WHERE name = '0002_schema_info'",
-        "INSERT INTO django_migrations (app, name, applied) "
-        "VALUES ('audit', '0002_schema_info', now())",
+        "INSERT INTO django_migrations VALUES (DEFAULT, 'audit', '0002_schema_info', now())",
         "audit.0002_schema_info is not applied",
     ),
     "a missing table": (
