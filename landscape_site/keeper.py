@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def main() -> int:
                 time.sleep(_TICK)
         finally:
             supervisor.stop()
+            with suppress(OSError):
+                places.sockets.rmdir()
     return 0
 
 

@@ -180,7 +180,6 @@ def start(tmp_path) -> Iterator[Callable[..., Site]]:
             site.process.kill()
             site.process.communicate()
     until(lambda: not servers(tmp_path / "var"))
-    shutil.rmtree(Places(tmp_path / "var").sockets, ignore_errors=True)
 
 
 @pytest.fixture

@@ -133,6 +133,7 @@ class TestHeld:
 
         assert servers(empty_var) == []
         assert not (Places(empty_var).data / "postmaster.pid").exists()
+        assert not Places(empty_var).sockets.exists()
         until(lambda: not keepers(empty_var))
 
     def test_finds_everything_again_the_next_time(self, var):
@@ -185,6 +186,7 @@ class TestHeld:
         with held(var, durable=False):
             lines = (Places(var).data / "postmaster.pid").read_text().splitlines()
             lock = (Places(var).sockets / ".s.PGSQL.5432.lock").read_text().splitlines()
+        Places(var).sockets.mkdir(mode=0o700)
         # As after a crash and a restart of the machine: this test has the former server's id.
         lines[0] = lock[0] = str(os.getpid())
         (Places(var).data / "postmaster.pid").write_text("\n".join(lines))
