@@ -1,8 +1,8 @@
 """The rows page of a run of 100,000 rows: first page against a page far behind.
 
-Prints both server times (median and worst of thirty requests, login, template and all) and the
-number of queries, and exits 1 where a promise is broken: under 50 ms, within 20 % of each other,
-queries constant. The database is a private one, thrown away at the end; beside the run that is
+Prints both server times (of fifty requests each, session, template and all) and the number of
+queries, and exits 1 where a promise is broken: under 50 ms, within 20 % of each other, queries
+constant. The database is a private one, thrown away at the end; beside the run that is
 asked about lies another one of the same size, analysed, as in a house that has been used.
 """
 
@@ -10,7 +10,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from landscape_site import services  # noqa: E402  # needs the path above
 
 ROWS = 100_000
 FAR = 90_000
-REQUESTS = 30
+REQUESTS = 50
 ROWS_A_PAGE = 100
 LIMIT_MS = 50
 LIMIT_RATIO = 1.2
@@ -70,8 +70,8 @@ def fill(rows: int) -> str:
     return run.run_id
 
 
-def measure(client: Any, address: str) -> tuple[float, float, int]:
-    """Median and worst milliseconds of thirty requests, and the queries of one."""
+def count(client: Any, address: str) -> int:
+    """How many queries one request sends."""
     from django.db import connection
 
     statements = []
@@ -82,13 +82,22 @@ def measure(client: Any, address: str) -> tuple[float, float, int]:
 
     with connection.execute_wrapper(note):
         assert client.get(address).status_code == HTTPStatus.OK
-    times = []
+    return len(statements)
+
+
+def measure(client: Any, addresses: Sequence[str]) -> list[list[float]]:
+    """Milliseconds of every request, the addresses taken in turn.
+
+    In turn, so that whatever else the machine does while this runs meets all of them alike.
+    """
+    times: list[list[float]] = [[] for _ in addresses]
     for _ in range(REQUESTS):
-        start = time.perf_counter()
-        answer = client.get(address)
-        times.append((time.perf_counter() - start) * 1000)
-        assert answer.text.count("data-open") == ROWS_A_PAGE
-    return statistics.median(times), max(times), len(statements)
+        for taken, address in zip(times, addresses, strict=True):
+            start = time.perf_counter()
+            answer = client.get(address)
+            taken.append((time.perf_counter() - start) * 1000)
+            assert answer.text.count("data-open") == ROWS_A_PAGE
+    return times
 
 
 def main() -> int:
@@ -116,18 +125,23 @@ def main() -> int:
         client = Client(SERVER_NAME="localhost")
         client.force_login(get_user_model().objects.create_user("reader"))
         address = reverse("audit:rows", args=[run_id])
-        first, worst_first, queries_first = measure(client, address)
-        far, worst_far, queries_far = measure(client, f"{address}?after={FAR}")
+        addresses = (address, f"{address}?after={FAR}")
+        queries = [count(client, each) for each in addresses]
+        times = measure(client, addresses)
     finally:
         connection.close()
         owner.creation.destroy_test_db(name, verbosity=0)
-    ratio = max(first, far) / min(first, far)
-    print(
-        f"first page            {first:6.1f} ms (worst {worst_first:.1f}), {queries_first} queries"
-    )
-    print(f"page after row {FAR:,} {far:6.1f} ms (worst {worst_far:.1f}), {queries_far} queries")
-    print(f"apart by              {100 * (ratio - 1):6.1f} %")
-    kept = max(first, far) < LIMIT_MS and ratio <= LIMIT_RATIO and queries_first == queries_far
+    medians = [statistics.median(taken) for taken in times]
+    ratio = max(medians) / min(medians)
+    for what, taken, asked in zip(
+        ("first page", f"after row {FAR:,}"), times, queries, strict=True
+    ):
+        print(
+            f"{what:<18} median {statistics.median(taken):5.1f} ms, best {min(taken):5.1f},"
+            f" worst {max(taken):5.1f}, {asked} queries"
+        )
+    print(f"medians apart by {100 * (ratio - 1):.1f} %")
+    kept = max(medians) < LIMIT_MS and ratio <= LIMIT_RATIO and len(set(queries)) == 1
     print("promise kept" if kept else "PROMISE BROKEN")
     return 0 if kept else 1
 

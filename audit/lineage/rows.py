@@ -15,7 +15,7 @@ from audit.lineage.findings import FindingLine, findings_about
 from audit.lineage.nodes import NodeFacts, read_nodes
 from audit.lineage.payload_words import payload_words
 from audit.lineage.refusals import Refusal, refusals_of
-from audit.lineage.runs import RunLine, describe_run
+from audit.lineage.runs import RunFacts, describe_run
 from audit.models import (
     NodeState,
     Row,
@@ -66,7 +66,7 @@ class RowLine:
 class RowsPage:
     """One page of a run's rows in the order of the source."""
 
-    run: RunLine
+    run: RunFacts
     lines: tuple[RowLine, ...]
     next_after: int | None
 
@@ -99,7 +99,7 @@ class TokenLine:
 class RowStory:
     """Everything the page of one row tells."""
 
-    run: RunLine
+    run: RunFacts
     row: Row
     source: NodeFacts
     payload: str
@@ -133,7 +133,7 @@ def list_rows(
     outcome: str | None = None,
     limit: int = ROWS_A_PAGE,
 ) -> RowsPage:
-    """One page of rows after the row index `after`, eight queries whatever size and position.
+    """One page of rows after the row index `after`, at most six queries whatever size and position.
 
     `outcome` keeps the rows that have a token with this last verdict, or with none.
 

@@ -28,7 +28,7 @@ NO_ANSWER = "none_recorded"
 
 # Marks of a hash: which earlier hash it equals. A difference is told too.
 SAME_AS_SOURCE = "same as source row"
-SAME_AS_ATTEMPT = "same as the attempt before"
+SAME_AS_ATTEMPT = "same as attempt before"
 SAME_AS_OUTPUT = "same as previous output"
 SAME_AS_INPUT = "same as input"
 CHANGED = "changed"

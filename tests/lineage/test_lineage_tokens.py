@@ -66,7 +66,7 @@ class TestExplainToken:
 
         assert [(visit.input_mark, visit.output_mark) for visit in visits] == [
             ("same as source row", None),
-            ("same as the attempt before", "changed"),
+            ("same as attempt before", "changed"),
             ("same as previous output", "same as input"),
             ("differs from previous output", "same as input"),
         ]
