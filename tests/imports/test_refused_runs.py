@@ -315,6 +315,21 @@ class TestImportFile:
 
         assert [run.outcome for run in report.runs] == ["refused", "refused"]
 
+    @pytest.mark.parametrize("run_id", ["r" * 65, "a\0b"])
+    def test_refuses_an_id_that_cannot_be_asked_for(self, run_id, make_file, do_import):
+        report = do_import(make_file(runs=("good", run_id)))
+
+        outcomes = {run.run_id: run.outcome for run in report.runs}
+        assert outcomes == {"good": "imported", run_id: "refused"}
+
+    def test_names_a_run_that_stands_twice_once(self, make_file, do_import):
+        double = unruled("runs", "INSERT INTO runs SELECT * FROM runs")
+
+        report = do_import(make_file(spoil=double))
+
+        assert [run.outcome for run in report.runs] == ["refused"]
+        assert report.runs[0].problems[0]["code"] == "DUPLICATE"
+
     def test_takes_a_deep_ancestry_written_in_reverse(self, make_file, do_import):
         report = do_import(make_file(rows=3_000, spoil=deep_reversed_chain))
 
