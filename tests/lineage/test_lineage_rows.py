@@ -20,6 +20,7 @@ from tests.builders import (
     make_state,
     make_token,
     make_world,
+    summarise,
 )
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +112,9 @@ class TestListRows:
         ("outcome", "expected"),
         [("completed", [0]), ("failed", [1]), ("buffered", [2]), ("none", [3]), ("routed", [])],
     )
-    def test_keeps_the_rows_with_a_token_that_ended_so(self, outcome, expected):
+    @pytest.mark.parametrize("rare", [0, 1000])
+    def test_keeps_the_rows_with_a_token_that_ended_so(self, outcome, expected, rare, monkeypatch):
+        monkeypatch.setattr("audit.lineage.rows.RARE_IS_ONE_IN", rare)
         world = make_world(rows=1)
         failed, buffered, consumed = (
             make_token(make_row(world.source, index)) for index in (1, 2, 4)
@@ -121,6 +124,7 @@ class TestListRows:
         make_outcome(buffered, "buffered")
         make_outcome(consumed, "buffered")
         make_outcome(consumed, "consumed_in_batch")
+        summarise(world.run)
 
         assert indexes(world.run, outcome=outcome) == expected
 
