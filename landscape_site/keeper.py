@@ -37,6 +37,9 @@ def main() -> int:
         if not try_lock(keeper):
             _answer("Another process started the services at the same moment; try again.")
             return 1
+        keeper.truncate(0)
+        keeper.write(f"{os.getpid()}".encode())
+        keeper.flush()
         try:
             create_cluster(places)
             supervisor = Supervisor([postgres_child(places, durable=not options.not_durable)])

@@ -178,7 +178,7 @@ def start(tmp_path) -> Iterator[Callable[..., Site]]:
     for site in sites:
         if site.process.poll() is None:
             site.process.kill()
-            site.process.communicate()
+            site.wait()
     until(lambda: not servers(tmp_path / "var"))
 
 

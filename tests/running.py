@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -104,18 +105,31 @@ class Site:
         self.port = free_port()
         self.said = []
         self.process = command(var, "up", "--port", str(self.port), *arguments, **environment)
+        # Read all the time: a process that fills its pipe with tracebacks would hang in it.
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self):
+        with self.process.stdout as stdout:
+            for line in stdout:
+                self.said.append(line)
 
     def wait_for(self, text):
-        for line in self.process.stdout:
-            self.said.append(line)
-            if text in line:
-                return line
-        raise AssertionError(f"never said “{text}”, but: {''.join(self.said)}")
+        def found():
+            ended = not self._listener.is_alive()
+            line = next((line for line in list(self.said) if text in line), None)
+            assert line or not ended, f"never said “{text}”, but: {''.join(self.said)}"
+            return line
+
+        return until(found, seconds=120)
 
     def stop(self, sign=signal.SIGINT):
         self.process.send_signal(sign)
-        rest, _ = self.process.communicate(timeout=60)
-        self.said.append(rest)
+        return self.wait()
+
+    def wait(self):
+        self.process.wait(timeout=60)
+        self._listener.join(timeout=60)
         return self.process.returncode
 
     def answer(self, path, *, host="localhost", forwarded_proto="http"):

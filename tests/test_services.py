@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from landscape_site import places, postgres
+from landscape_site import places, postgres, services
 from landscape_site.places import Places, ServicesUnavailable
 from landscape_site.services import held
 from tests.running import ROOT, command, connect, keepers, run, servers, until
@@ -435,3 +436,26 @@ class TestCommands:
         assert code == 1
         assert "Connection refused" in said or "connection to server" in said
         assert not (empty_var / "postgres").exists()
+
+
+class TestAdopting:
+    def test_takes_no_socket_for_a_server_that_does_not_answer(self, empty_var, monkeypatch):
+        """As the kernel keeps one open for a moment after the server was killed."""
+        monkeypatch.setattr(postgres, "_ANSWERS_WITHIN", 0.2)
+        places = Places(empty_var)
+        places.sockets.mkdir(mode=0o700, parents=True)
+        with socket.socket(socket.AF_UNIX) as mute:
+            mute.bind(str(places.sockets / ".s.PGSQL.5432"))
+            mute.listen()
+
+            assert not postgres.accepts_connections(places)
+
+    def test_takes_no_remains_for_a_keeper(self, empty_var):
+        places = Places(empty_var)
+        places.lock("keeper").parent.mkdir(parents=True)
+        ended = subprocess.Popen(["true"])
+        places.lock("keeper").write_text(str(ended.pid))
+
+        assert not services._keeper_lives(places)
+        ended.wait()
+        assert not services._keeper_lives(places)
