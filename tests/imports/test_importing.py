@@ -135,10 +135,11 @@ class TestRealDatabases:
     ):
         real = audit_files.DATA / "era-a" / "fork_coalesce"
         folder = tmp_path / "payloads"
-        shutil.copytree(real / "payloads", folder)
-        blobs = sorted(each for each in folder.glob("*/*"))
+        shutil.copytree(real / "payloads", folder, copy_function=shutil.copyfile)
+        for each in (folder, *folder.glob("*")):
+            each.chmod(0o755)  # the originals are read-only, and so is their copy at first
+        blobs = sorted(folder.glob("*/*"))
         blobs[0].unlink()
-        blobs[1].chmod(0o644)
         blobs[1].write_bytes(b"something else")
 
         report = do_import(real / "audit.db", payload_folder=folder)
