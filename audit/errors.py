@@ -16,6 +16,15 @@ class NotRecorded(AuditError):
         self.key = key
 
 
+class ValueRefused(AuditError, ValueError):
+    """A value cannot become part of the record; `path` leads to the offending part of it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
 class SchemaMismatch(AuditError):
     """The live database is not the one that this version of Landscape was written for."""
 
