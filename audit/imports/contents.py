@@ -75,14 +75,14 @@ def _not_sha256(column: str) -> str:
 
 
 def adopt_payloads(
-    source: Source, tables: dict[str, Table], *, run_id: str, folder: Path, root: Path
+    source: Source, tables: dict[str, Table], *, run_id: str, folder: Path
 ) -> Iterator[tuple[str, str, int | None]]:
     """Bring every payload that the run refers to into our store; yield reference, state, size."""
     for ref in _refs(source, tables, run_id):
         if not payloads.is_ref(ref):
             continue
         try:
-            yield ref, PayloadState.AVAILABLE, payloads.adopt(root, ref, source=folder)
+            yield ref, PayloadState.AVAILABLE, payloads.adopt(ref, source=folder)
         except payloads.PayloadCorrupted:
             yield ref, PayloadState.CORRUPTED, None
         except OSError:

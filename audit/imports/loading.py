@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
-from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from audit import blobs, findings, summaries
@@ -28,6 +26,7 @@ from audit.vocabulary import ImportOutcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
+    from pathlib import Path
 
     from audit.imports.mapping import Table
     from audit.imports.reading import Source
@@ -116,6 +115,7 @@ class _Loader:
     def _store(self, run_id: str) -> RunReport:
         try:
             with transaction.atomic():
+                bulk.without_time_limits()
                 _lock(run_id)
                 if known := self._known(run_id):  # another importer was faster
                     return known
@@ -193,7 +193,6 @@ class _Loader:
                     by_name,
                     run_id=run_id,
                     folder=self.payload_folder,
-                    root=Path(settings.LANDSCAPE_VAR) / "payloads",
                 )
             )
             blobs.record(states=states, at=self.at)
@@ -230,6 +229,7 @@ class _Loader:
         if not problems:
             try:
                 with transaction.atomic():
+                    bulk.without_time_limits()
                     self._stage(run_id)
                     problems += diagnosis.offending([table.model for table in self.tables])
             except (DatabaseError, psycopg.DataError) as another:
