@@ -83,7 +83,7 @@ TEMPLATES = [
 
 # What every session of a login is held to; `check_schema` asks a live connection. A lock that
 # nobody releases and a transaction that nobody ends are errors within seconds, not silence.
-LANDSCAPE_SESSION_SETTINGS = {
+DATABASE_SESSIONS = {
     "default": {
         "statement_timeout": "15000",
         "lock_timeout": "4000",
@@ -105,7 +105,7 @@ LANDSCAPE_SESSION_SETTINGS = {
 def _connection(parsed: dict[str, Any], alias: str) -> dict[str, Any]:
     if parsed["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured("Landscape runs on PostgreSQL: use a postgresql:// URL.")
-    session = LANDSCAPE_SESSION_SETTINGS[alias]
+    session = DATABASE_SESSIONS[alias]
     given = parsed.get("OPTIONS", {})
     limits = " ".join(
         f"-c {name}={value}" for name, value in session.items() if name != "application_name"

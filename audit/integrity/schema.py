@@ -206,7 +206,7 @@ def _functions(connection: BaseDatabaseWrapper) -> list[str]:
 
 def _session(connection: BaseDatabaseWrapper) -> list[str]:
     """The time limits and the zone of a live session of this login."""
-    wanted = settings.LANDSCAPE_SESSION_SETTINGS[connection.alias]
+    wanted = settings.DATABASE_SESSIONS[connection.alias]
     with connection.cursor() as cursor:
         cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(wanted)])
         live = dict(cursor.fetchall())

@@ -4,9 +4,9 @@
 so a restored or half-migrated database ends in the same state. The application owns nothing.
 It may add to the audit trail, and move a record on that is still open: `TRANSITIONS` lists from
 where to where, `MUTABLE_COLUMNS` what may change on the way. A record that has ended never
-changes again, except a failed run that resumes. A lock on a row needs UPDATE on at least one
-column (PostgreSQL, "Explicit Locking"): where rows are locked it is granted on the key, which
-no UPDATE can change because the guard refuses every one.
+changes again, except a failed run that resumes. UPDATE is granted by column because a lock on a
+row needs UPDATE on at least one (PostgreSQL, "Explicit Locking"); rows that only grow are never
+locked: a unique rule decides between two that want to end the same token.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.apps import apps
 from django.db import connections, transaction
 from psycopg import sql
 
-from audit.models import AUDIT_MODELS, Batch, NodeState, Operation, Run, Token
+from audit.models import AUDIT_MODELS, Batch, NodeState, Operation, Run
 from audit.vocabulary import BatchStatus, NodeStateStatus, OperationStatus, RunStatus
 
 if TYPE_CHECKING:
@@ -101,9 +101,6 @@ TRANSITIONS: dict[type[models.Model], tuple[tuple[str, str], ...]] = {
         (OperationStatus.PENDING, OperationStatus.FAILED),
     ),
 }
-
-# Append-only tables whose rows are locked while something is hung on them.
-LOCKED_BY: dict[type[models.Model], str] = {Token: "token_id"}
 
 ONLY_GROWS = "LS001"
 NOT_A_TRANSITION = "LS002"
@@ -218,8 +215,6 @@ def rights(model: type[models.Model]) -> Iterator[tuple[str, str]]:
     if model in AUDIT_MODELS:
         yield from (("", "select"), ("", "insert"))
         yield from ((column, "update") for column in MUTABLE_COLUMNS.get(model, ()))
-        if model in LOCKED_BY:
-            yield (LOCKED_BY[model], "update")
     elif model._meta.db_table in _READ_ONLY:
         yield ("", "select")
     else:
