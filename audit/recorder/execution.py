@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from audit.errors import (
     AlreadyRecorded,
@@ -139,31 +139,31 @@ def complete_node_state(
     }
     check(NodeState, values)
     with one_event():
-        state = reading.one(NodeState, run_id=run_id, key=state_id, lock=True)
-        if state.status == to and all(
-            getattr(state, name) == value
-            for name, value in values.items()
-            if name != "completed_at"
-        ):
-            return state
-        if (state.status, to) not in TRANSITIONS[NodeState]:
-            raise IllegalTransition("node state", state_id, status=state.status, to=to)
         contents.keep(told, at=at)
-        for name, value in values.items():
-            setattr(state, name, value)
+        before = [start for start, end in TRANSITIONS[NodeState] if end == to]
         with prepared() as cursor:
-            cursor.execute(_COMPLETE, values | {"run_id": run_id, "state_id": state_id})
-    return state
+            cursor.execute(
+                _COMPLETE, values | {"run_id": run_id, "state_id": state_id, "before": before}
+            )
+            ended = cursor.fetchone()
+        if ended is not None:
+            return NodeState.from_db(connection.alias, _STATE_COLUMNS, ended)
+        state = reading.one(NodeState, run_id=run_id, key=state_id)
+        if all(getattr(state, n) == value for n, value in values.items() if n != "completed_at"):
+            return state
+        raise IllegalTransition("node state", state_id, status=state.status, to=to)
 
 
-# By the key alone: "AND status = 'open'" would make the planner scan the run's open states.
-_COMPLETE = """
+_STATE_COLUMNS = [str(field.column) for field in NodeState._meta.concrete_fields]
+# Asks and ends in one statement: of two that end a state, the second finds it ended.
+_COMPLETE = f"""
 UPDATE node_states SET status = %(status)s, output_hash = %(output_hash)s,
     duration_ms = %(duration_ms)s, error_hash = %(error_hash)s, error_ref = %(error_ref)s,
     context_after_json = %(context_after_json)s, success_reason_json = %(success_reason_json)s,
     completed_at = %(completed_at)s
-WHERE run_id = %(run_id)s AND state_id = %(state_id)s
-"""
+WHERE run_id = %(run_id)s AND state_id = %(state_id)s AND status = ANY (%(before)s)
+RETURNING {", ".join(_STATE_COLUMNS)}
+"""  # noqa: S608  # our own names
 
 
 def record_routing_event(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,12 +13,20 @@ from django.db import transaction
 from audit import blobs
 from audit.models import Node, Row, Token
 from audit.recorder import contents, reading
-from audit.recorder.writing import add, check, explain, new_id, one_event, prepared, require_running
+from audit.recorder.writing import (
+    add,
+    check,
+    column_type,
+    explain,
+    new_id,
+    one_event,
+    prepared,
+    require_running,
+)
 from audit.vocabulary import PayloadState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
 
 CHUNK = 500
 
@@ -188,9 +197,6 @@ def _values(  # noqa: PLR0917  # the columns of a row
     }
 
 
-_TYPES = {"row_index": "bigint", "created_at": "timestamptz"}
-
-
 def _add_many(model: type[M], values: list[dict[str, Any]], *, kind: str) -> list[M]:
     """Add all of them in one statement, or say of the first one why not."""
     if not values:
@@ -198,13 +204,15 @@ def _add_many(model: type[M], values: list[dict[str, Any]], *, kind: str) -> lis
     for each in values:
         check(model, each)
     columns = list(values[0])
-    arrays = ", ".join(f"%({name})s::{_TYPES.get(name, 'text')}[]" for name in columns)
+    typed = ", ".join(f"{name} {column_type(model, name)}" for name in columns)
     names = ", ".join(columns)
     with prepared() as cursor:
+        # One parameter, whatever the number of rows: PostgreSQL keeps the statement parsed.
         cursor.execute(
             f"INSERT INTO {model._meta.db_table} ({names}) "  # noqa: S608  # our own names
-            f"SELECT {names} FROM unnest({arrays}) AS t ({names}) ON CONFLICT DO NOTHING",
-            {name: [each[name] for each in values] for name in columns},
+            f"SELECT {names} FROM json_to_recordset(%s::json) AS t ({typed}) "
+            "ON CONFLICT DO NOTHING",
+            [json.dumps(values, default=datetime.isoformat)],
         )
         written = cursor.rowcount
     if written == len(values):

@@ -311,6 +311,11 @@ def same(held: models.Model, values: Mapping[str, Any], *, kind: str) -> None:
         raise ConflictingRecord(kind, str(getattr(held, key_of(type(held))[-1])), different)
 
 
+def column_type(model: type[models.Model], column: str) -> str:
+    """What PostgreSQL calls the values of a column."""
+    return _TYPES[_fields(model)[column][0]]
+
+
 def key_of(model: type[models.Model]) -> tuple[str, ...]:
     """The columns of the primary key, the run first."""
     parts = getattr(model._meta.pk, "field_names", ())
