@@ -149,6 +149,7 @@ def extend_run(staged: Sequence[type[models.Model]], *, run_id: str) -> dict[str
                         ),
                         {"run": run_id},
                     )
+                    count = cursor.rowcount
                 cursor.execute(
                     sql.SQL(
                         "UPDATE {table} m SET {assignments} FROM {staged} s "
@@ -166,7 +167,8 @@ def extend_run(staged: Sequence[type[models.Model]], *, run_id: str) -> dict[str
                     ),
                     {"run": run_id},
                 )
-                count += cursor.rowcount
+                # Some of these took the step between as well.
+                count = max(count, cursor.rowcount)
             names = _columns(model)
             cursor.execute(
                 sql.SQL(

@@ -14,8 +14,9 @@ import time
 from contextlib import contextmanager
 from datetime import timedelta
 
+import psycopg
 import pytest
-from django.db import connection, connections, transaction
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 
 from audit import recorder
 from audit.errors import AlreadyRecorded, TokenEnded
@@ -366,3 +367,31 @@ class TestRaces:
         numbers = sorted(int(line) for line in told if line != "again")
         assert numbers == list(range(len(numbers)))
         assert numbers
+
+
+class TestHungDatabase:
+    def test_a_lock_that_nobody_releases_is_an_error_within_five_seconds(self):
+        a_world()
+        with psycopg.connect(**connection.get_connection_params()) as other:
+            other.execute("SELECT 1 FROM node_states WHERE state_id = 't0@gate' FOR UPDATE")
+            began = time.monotonic()
+
+            with pytest.raises(OperationalError, match="lock timeout"):
+                COMPOSITES["call"]()
+
+            assert time.monotonic() - began < 5
+        assert Call.objects.count() == 0
+
+    def test_a_session_that_was_ended_is_an_error_and_the_next_call_records(self):
+        a_world()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pid = cursor.fetchone()[0]
+        with psycopg.connect(**connection.get_connection_params(), autocommit=True) as same_login:
+            same_login.execute("SELECT pg_terminate_backend(%s)", [pid])
+        with pytest.raises(DatabaseError):
+            COMPOSITES["call"]()
+
+        connection.close()
+        COMPOSITES["call"]()
+        assert Call.objects.count() == 1
