@@ -58,7 +58,7 @@ def read() -> Environment:
         allowed_hosts=tuple(env.list("LANDSCAPE_ALLOWED_HOSTS", default=[])),
         database=_database(env, "LANDSCAPE_DATABASE_URL"),
         owner_database=_database(env, "LANDSCAPE_OWNER_DATABASE_URL"),
-        var=Path(env.str("LANDSCAPE_VAR", default="") or BASE_DIR / "var").absolute(),
+        var=Path(env.str("LANDSCAPE_VAR", default="") or BASE_DIR / "var").resolve(),
         role=env.str("LANDSCAPE_ROLE", default="command"),
         admin_password=env.str("LANDSCAPE_ADMIN_PASSWORD", default=""),
     )

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def main() -> int:
         if not try_lock(keeper):
             _answer("Another process started the services at the same moment; try again.")
             return 1
+        keeper.truncate(0)
+        keeper.write(f"{os.getpid()}".encode())
+        keeper.flush()
         try:
             create_cluster(places)
             supervisor = Supervisor([postgres_child(places, durable=not options.not_durable)])
@@ -51,6 +55,8 @@ def main() -> int:
                 time.sleep(_TICK)
         finally:
             supervisor.stop()
+            with suppress(OSError):
+                places.sockets.rmdir()
     return 0
 
 

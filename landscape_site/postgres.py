@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import time
 from contextlib import suppress
 from functools import partial
@@ -23,6 +24,8 @@ CLUSTER_LOGIN = "landscape_cluster"
 
 _SOCKET = ".s.PGSQL.5432"
 _LONGEST_SOCKET_PATH = 107
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+_ANSWERS_WITHIN = 5.0
 _BIGGEST_LOG = 10_000_000
 _STRAYS_LEAVE_WITHIN = 5.0
 
@@ -148,16 +151,27 @@ def postmaster_ready(places: Places, pid: int | None = None) -> bool:
 
 
 def accepts_connections(places: Places) -> bool:
-    """Whether somebody listens on the socket."""
+    """Whether a living server answers on the socket.
+
+    The kernel still takes connections for a server that was killed a moment ago; only a living
+    one answers the question whether it speaks TLS (PostgreSQL protocol, SSLRequest).
+    """
     with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(places.sockets / _SOCKET)) == 0
+        probe.settimeout(_ANSWERS_WITHIN)
+        try:
+            probe.connect(str(places.sockets / _SOCKET))
+            probe.sendall(_SSL_REQUEST)
+            return probe.recv(1) in {b"N", b"S"}
+        except OSError:
+            return False
 
 
 def strays(data: Path) -> list[int]:
     """The processes that have a data directory open: a server's, even without postmaster."""
     # By working directory: process ids are reused, and a title can be anything.
     found = []
-    homes = {str(data), f"{data} (deleted)"}
+    home = os.path.realpath(data)
+    homes = {home, f"{home} (deleted)"}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if str((process / "cwd").readlink()) in homes:

@@ -24,6 +24,7 @@ from landscape_site.postgres import accepts_connections, postmaster_ready
 
 _READY_WITHIN = 60.0
 _KEEPER_READY = "ready"
+KEEPER = "landscape_site.keeper"
 
 
 @contextmanager
@@ -74,9 +75,9 @@ def try_lock(file: IO[bytes]) -> bool:
 
 def _ensure(places: Places, *, durable: bool) -> None:
     deadline = time.monotonic() + _READY_WITHIN
-    # A keeper that was killed may look alive for a moment, and so may its server.
+    # A keeper that was killed holds its lock for a moment, and its server still answers.
     while not _is_free(places.lock("keeper")):
-        if postmaster_ready(places) and accepts_connections(places):
+        if _keeper_lives(places) and postmaster_ready(places) and accepts_connections(places):
             return
         if time.monotonic() > deadline:
             raise ServicesUnavailable(
@@ -87,7 +88,7 @@ def _ensure(places: Places, *, durable: bool) -> None:
 
 
 def _start_keeper(places: Places, *, durable: bool) -> None:
-    command = [sys.executable, "-m", "landscape_site.keeper", str(places.var)]
+    command = [sys.executable, "-m", KEEPER, str(places.var)]
     if not durable:
         command.append("--not-durable")
     with places.keeper_log.open("ab") as log:
@@ -108,6 +109,18 @@ def _start_keeper(places: Places, *, durable: bool) -> None:
         raise ServicesUnavailable(said or f"The services did not start; see {places.keeper_log}.")
     # Whoever is the last to leave waits for it by its lock, so it is nobody's child to reap.
     keeper.returncode = 0
+
+
+def _keeper_lives(places: Places) -> bool:
+    """Whether the process that holds the keeper's lock is more than its remains.
+
+    The kernel takes a dying process's memory, and with it its command line, before its locks.
+    """
+    try:
+        pid = int(places.lock("keeper").read_text())
+        return KEEPER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return False
 
 
 def _leave(users: IO[bytes], places: Places) -> None:

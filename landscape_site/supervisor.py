@@ -170,7 +170,7 @@ def _tried_again(absent: _Absent) -> tuple[_Running | _Absent, str]:
     child = absent.child
     try:
         return _started(child), f"{child.name} is running again"
-    except ChildFailed as failure:
+    except (ChildFailed, OSError) as failure:
         failures = absent.failures + 1
         pause = min(_LONGEST_PAUSE, 2.0**failures)
         again = _Absent(child, failures, time.monotonic() + pause)
@@ -210,7 +210,10 @@ def _tie(death_signal: signal.Signals, *, refuses_root: bool) -> Callable[[], No
     return partial(_become_child, os.getpid(), death_signal, hide_root=hide_root)
 
 
-def _become_child(parent: int, death_signal: signal.Signals, *, hide_root: bool) -> None:
+# Coverage cannot see what runs between fork and exec; the tests of the services do.
+def _become_child(  # pragma: no cover
+    parent: int, death_signal: signal.Signals, *, hide_root: bool
+) -> None:
     try:
         if hide_root:
             _hide_root()
@@ -229,7 +232,7 @@ def _become_child(parent: int, death_signal: signal.Signals, *, hide_root: bool)
         os._exit(_EXIT_REFUSED)
 
 
-def _hide_root() -> None:
+def _hide_root() -> None:  # pragma: no cover
     """Enter a user namespace in which root's processes and files belong to user 1000."""
     uid, gid = os.getuid(), os.getgid()
     if _LIBC.unshare(_CLONE_NEWUSER) != 0:

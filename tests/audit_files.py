@@ -55,7 +55,7 @@ def insert(connection: sqlite3.Connection, table: str, **values: object) -> None
     connection.execute(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', values)
 
 
-def write_run(  # noqa: PLR0913  # every part of a run that tests vary
+def write_run(  # every part of a run that tests vary
     connection: sqlite3.Connection,
     *,
     run_id: str,

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from django.test import Client, TransactionTestCase
 from psycopg import sql
 
 from landscape_site.places import Places
+from landscape_site.postgres import create_cluster
 from tests.running import Site, servers, until
 
 pytest_plugins = ["tests.browser_fixtures"]
@@ -155,6 +157,14 @@ def rounds() -> Callable[[int], int]:
     return lambda full: full if full_count else max(1, full // 4)
 
 
+@pytest.fixture(scope="session")
+def new_cluster(tmp_path_factory) -> Callable[[Path], None]:
+    """Put a fresh cluster where an installation would create one, in a tenth of the time."""
+    template = tmp_path_factory.mktemp("template")
+    create_cluster(Places(template))
+    return lambda var: shutil.copytree(template, var)
+
+
 @pytest.fixture
 def start(tmp_path) -> Iterator[Callable[..., Site]]:
     """Start a Landscape; whatever the test left running is stopped."""
@@ -168,9 +178,8 @@ def start(tmp_path) -> Iterator[Callable[..., Site]]:
     for site in sites:
         if site.process.poll() is None:
             site.process.kill()
-            site.process.communicate()
+            site.wait()
     until(lambda: not servers(tmp_path / "var"))
-    shutil.rmtree(Places(tmp_path / "var").sockets, ignore_errors=True)
 
 
 @pytest.fixture

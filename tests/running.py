@@ -1,13 +1,15 @@
 """Running the product from outside: commands, their services, and what is left of them."""
 
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -103,29 +105,54 @@ class Site:
         self.port = free_port()
         self.said = []
         self.process = command(var, "up", "--port", str(self.port), *arguments, **environment)
+        # Read all the time: a process that fills its pipe with tracebacks would hang in it.
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self):
+        with self.process.stdout as stdout:
+            for line in stdout:
+                self.said.append(line)
 
     def wait_for(self, text):
-        for line in self.process.stdout:
-            self.said.append(line)
-            if text in line:
-                return line
-        raise AssertionError(f"never said “{text}”, but: {''.join(self.said)}")
+        def found():
+            ended = not self._listener.is_alive()
+            line = next((line for line in list(self.said) if text in line), None)
+            assert line or not ended, f"never said “{text}”, but: {''.join(self.said)}"
+            return line
+
+        return until(found, seconds=120)
 
     def stop(self, sign=signal.SIGINT):
         self.process.send_signal(sign)
-        rest, _ = self.process.communicate(timeout=60)
-        self.said.append(rest)
+        return self.wait()
+
+    def wait(self):
+        self.process.wait(timeout=60)
+        self._listener.join(timeout=60)
         return self.process.returncode
 
+    def answer(self, path, *, host="localhost", forwarded_proto="http"):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        with closing(connection):
+            connection.request(
+                "GET",
+                f"/{path}",
+                headers={
+                    "Host": host,
+                    "X-Forwarded-Proto": forwarded_proto,
+                    # Somebody's, so that every page asks the database who it is.
+                    "Cookie": f"sessionid={'x' * 32}",
+                },
+            )
+            answer = connection.getresponse()
+            answer.read()
+            return answer
+
     def status(self, path="accounts/login/"):
-        # With somebody's cookie, so that every page asks the database who it is.
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/{path}", headers={"Cookie": f"sessionid={'x' * 32}"}
-        )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status
-        except OSError:
+            return self.answer(path).status
+        except (OSError, http.client.HTTPException):
             return None
 
     def web_processes(self):

@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import shutil
+import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from landscape_site import places, postgres
+from landscape_site import places, postgres, services
 from landscape_site.places import Places, ServicesUnavailable
 from landscape_site.services import held
 from tests.running import ROOT, command, connect, keepers, run, servers, until
@@ -29,11 +31,18 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
-def var(tmp_path):
+def empty_var(tmp_path):
     """A place for a cluster that does not exist yet; its socket directory goes with it."""
     var = tmp_path / "var"
     yield var
     shutil.rmtree(Places(var).sockets, ignore_errors=True)
+
+
+@pytest.fixture
+def var(empty_var, new_cluster):
+    """A fresh cluster that does not run."""
+    new_cluster(empty_var)
+    return empty_var
 
 
 class TestCluster:
@@ -118,14 +127,15 @@ class TestCluster:
 
 
 class TestHeld:
-    def test_starts_the_services_and_stops_them_afterwards(self, var):
-        with held(var, durable=False):
-            assert servers(var)
-            assert keepers(var)
+    def test_starts_the_services_and_stops_them_afterwards(self, empty_var):
+        with held(empty_var, durable=False):
+            assert servers(empty_var)
+            assert keepers(empty_var)
 
-        assert servers(var) == []
-        assert not (Places(var).data / "postmaster.pid").exists()
-        until(lambda: not keepers(var))
+        assert servers(empty_var) == []
+        assert not (Places(empty_var).data / "postmaster.pid").exists()
+        assert not Places(empty_var).sockets.exists()
+        until(lambda: not keepers(empty_var))
 
     def test_finds_everything_again_the_next_time(self, var):
         with held(var, durable=False), connect(var, postgres.OWNER_LOGIN) as owner:
@@ -164,12 +174,12 @@ class TestHeld:
 
         assert servers(var) == []
 
-    def test_starts_over_after_a_creation_that_was_interrupted(self, var):
-        half = var / "postgres.new"
+    def test_starts_over_after_a_creation_that_was_interrupted(self, empty_var):
+        half = empty_var / "postgres.new"
         half.mkdir(parents=True)
         (half / "PG_VERSION").write_text("half a cluster")
 
-        with held(var, durable=False), connect(var) as application:
+        with held(empty_var, durable=False), connect(empty_var) as application:
             assert application.execute("SELECT 1").fetchone() == (1,)
         assert not half.exists()
 
@@ -177,6 +187,7 @@ class TestHeld:
         with held(var, durable=False):
             lines = (Places(var).data / "postmaster.pid").read_text().splitlines()
             lock = (Places(var).sockets / ".s.PGSQL.5432.lock").read_text().splitlines()
+        Places(var).sockets.mkdir(mode=0o700)
         # As after a crash and a restart of the machine: this test has the former server's id.
         lines[0] = lock[0] = str(os.getpid())
         (Places(var).data / "postmaster.pid").write_text("\n".join(lines))
@@ -184,6 +195,11 @@ class TestHeld:
 
         with held(var, durable=False), connect(var) as application:
             assert application.execute("SELECT 1").fetchone() == (1,)
+
+    def test_recognises_its_processes_through_a_link(self, cluster, tmp_path):
+        (tmp_path / "link").symlink_to(cluster)
+
+        assert servers(tmp_path / "link") == servers(cluster) != []
 
     def test_passes_on_what_postgresql_says_when_it_cannot_start(self, var):
         with held(var, durable=False):
@@ -195,19 +211,20 @@ class TestHeld:
 
         assert servers(var) == []
 
-    def test_leaves_no_half_cluster_when_it_cannot_be_created(self, var, tmp_path, monkeypatch):
+    def test_leaves_no_half_cluster_when_it_cannot_be_created(
+        self, empty_var, tmp_path, monkeypatch
+    ):
         for name in ("initdb", "postgres"):
             (tmp_path / name).write_text("#!/bin/sh\necho no room left >&2; exit 1\n")
             (tmp_path / name).chmod(0o755)
         monkeypatch.setenv("LANDSCAPE_POSTGRES_BIN", str(tmp_path))
 
         with pytest.raises(ServicesUnavailable, match="initdb failed: no room left"):
-            held(var).__enter__()
+            held(empty_var).__enter__()
 
-        assert not (var / "postgres").exists()
+        assert not (empty_var / "postgres").exists()
 
     def test_puts_a_big_log_aside(self, var):
-        var.mkdir(mode=0o700)
         Places(var).log.write_bytes(b"x" * 10_000_001)
 
         with held(var, durable=False):
@@ -253,6 +270,28 @@ def as_nobody(python: str, script: str, packages: Path) -> tuple[int, str, str] 
     except OSError:
         return None
     return done.returncode, done.stdout, done.stderr
+
+
+class TestKeeper:
+    def test_is_alone(self, cluster):
+        second = subprocess.run(
+            [sys.executable, "-m", "landscape_site.keeper", str(cluster)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert second.returncode == 1
+        assert "started the services at the same moment" in second.stdout
+
+    def test_stops_the_services_when_the_system_ends_it(self, var):
+        with held(var, durable=False):
+            (keeper,) = keepers(var)
+            os.kill(keeper, signal.SIGTERM)
+
+            until(lambda: not servers(var) and not keepers(var))
+        assert "database system is shut down" in Places(var).log.read_text()
 
 
 class TestSockets:
@@ -341,26 +380,26 @@ class TestSecret:
 class TestCommands:
     """What manage.py does about services, seen from outside."""
 
-    def test_without_data_start_nothing(self, var):
-        code, said = run(var, "check")
+    def test_without_data_start_nothing(self, empty_var):
+        code, said = run(empty_var, "check")
 
         assert code == 0, said
-        assert not (var / "postgres").exists()
+        assert not (empty_var / "postgres").exists()
 
     @pytest.mark.parametrize("words", [["migrate", "--help"], ["--version"], ["help"], []])
-    def test_that_only_explain_start_nothing(self, var, words):
-        code, _said = run(var, *words)
+    def test_that_only_explain_start_nothing(self, empty_var, words):
+        code, _said = run(empty_var, *words)
 
         assert code == 0
-        assert not (var / "postgres").exists()
+        assert not (empty_var / "postgres").exists()
 
-    def test_that_make_migrations_need_no_database(self, var):
-        code, said = run(var, "makemigrations", "--check", "--dry-run")
+    def test_that_make_migrations_need_no_database(self, empty_var):
+        code, said = run(empty_var, "makemigrations", "--check", "--dry-run")
 
         assert code == 0
         assert said.strip().endswith("No changes detected")
         assert "Warning" not in said
-        assert not (var / "postgres").exists()
+        assert not (empty_var / "postgres").exists()
 
     def test_find_the_services_or_start_them_for_their_own_time(self, var):
         code, said = run(var, "shell", "-v0", "-c", "from django.db import connection as c\n"
@@ -383,17 +422,40 @@ class TestCommands:
         assert said == ["done", "done", "done"]
         assert servers(var) == []
 
-    def test_say_in_one_sentence_why_there_are_no_services(self, var, tmp_path):
-        code, said = run(var, "migrate", LANDSCAPE_POSTGRES_BIN=str(tmp_path))
+    def test_say_in_one_sentence_why_there_are_no_services(self, empty_var, tmp_path):
+        code, said = run(empty_var, "migrate", LANDSCAPE_POSTGRES_BIN=str(tmp_path))
 
         assert code == 1
         assert said.startswith("There is no PostgreSQL here")
         assert "Traceback" not in said
 
-    def test_start_nothing_when_a_database_was_named(self, var):
+    def test_start_nothing_when_a_database_was_named(self, empty_var):
         url = "postgresql://nobody@127.0.0.1:1/nothing"
-        code, said = run(var, "showmigrations", LANDSCAPE_DATABASE_URL=url)
+        code, said = run(empty_var, "showmigrations", LANDSCAPE_DATABASE_URL=url)
 
         assert code == 1
         assert "Connection refused" in said or "connection to server" in said
-        assert not (var / "postgres").exists()
+        assert not (empty_var / "postgres").exists()
+
+
+class TestAdopting:
+    def test_takes_no_socket_for_a_server_that_does_not_answer(self, empty_var, monkeypatch):
+        """As the kernel keeps one open for a moment after the server was killed."""
+        monkeypatch.setattr(postgres, "_ANSWERS_WITHIN", 0.2)
+        places = Places(empty_var)
+        places.sockets.mkdir(mode=0o700, parents=True)
+        with socket.socket(socket.AF_UNIX) as mute:
+            mute.bind(str(places.sockets / ".s.PGSQL.5432"))
+            mute.listen()
+
+            assert not postgres.accepts_connections(places)
+
+    def test_takes_no_remains_for_a_keeper(self, empty_var):
+        places = Places(empty_var)
+        places.lock("keeper").parent.mkdir(parents=True)
+        ended = subprocess.Popen(["true"])
+        places.lock("keeper").write_text(str(ended.pid))
+
+        assert not services._keeper_lives(places)
+        ended.wait()
+        assert not services._keeper_lives(places)

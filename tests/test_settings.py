@@ -61,6 +61,12 @@ class TestDevelopment:
         assert len(first) >= 50
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
+    def test_means_one_installation_however_its_place_is_spelt(self, tmp_path):
+        (tmp_path / "link").symlink_to(tmp_path / "var")
+        host = "settings.DATABASES['default']['HOST']"
+
+        assert ask(tmp_path / "link", host) == ask(tmp_path / "var", host)
+
     def test_uses_the_private_services_with_two_logins(self, tmp_path):
         users = ask(tmp_path, "[settings.DATABASES[a]['USER'] for a in ('default', 'owner')]")
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from audit import payloads
+from audit import blobs, payloads
 from audit.findings import Found
 from audit.vocabulary import FindingLevel, PayloadState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from audit.imports.mapping import Table
@@ -74,30 +77,47 @@ def _not_sha256(column: str) -> str:
     return f'length("{column}") <> 64 OR "{column}" GLOB \'*[^0-9a-f]*\''
 
 
-def adopt_payloads(
-    source: Source, tables: dict[str, Table], *, run_id: str, folder: Path
-) -> Iterator[tuple[str, str, int | None]]:
-    """Bring every payload that the run refers to into our store; yield reference, state, size."""
-    for ref in _refs(source, tables, run_id):
-        if not payloads.is_ref(ref):
-            continue
-        try:
-            yield ref, PayloadState.AVAILABLE, payloads.adopt(ref, source=folder)
-        except payloads.PayloadCorrupted:
-            yield ref, PayloadState.CORRUPTED, None
-        except OSError:
-            yield ref, PayloadState.MISSING, None
+def bring_payloads(
+    source: Source, tables: dict[str, Table], *, run_id: str, folder: Path, at: datetime
+) -> Iterator[Found]:
+    """Bring every payload that the run refers to into our store; tell the lost and the changed.
 
-
-def payload_findings(states: Iterable[tuple[str, str, int | None]]) -> Iterator[Found]:
-    """Payloads that should have been beside the file and were not, or were changed."""
+    The other store is only read. Memory does not grow with the number of payloads.
+    """
     words = {
         PayloadState.MISSING: ("PAYLOAD_MISSING", "the payload folder has no such file"),
         PayloadState.CORRUPTED: ("PAYLOAD_CORRUPTED", "the file has another hash than its name"),
     }
+    unsound: dict[str, list[str]] = {state: [] for state in words}
+    beyond: Counter[str] = Counter()
+
+    def states() -> Iterator[tuple[str, str, int | None]]:
+        for ref in _refs(source, tables, run_id):
+            state, size = _adopted(ref, folder)
+            if state in unsound:
+                if len(unsound[state]) < _MAX_TOLD:
+                    unsound[state].append(ref)
+                else:
+                    beyond[state] += 1
+            yield ref, state, size
+
+    blobs.record(states=states(), at=at)
     for state, (code, detail) in words.items():
-        refs = (ref for ref, found, _size in states if found == state)
-        yield from _told(refs, code=code, table="payloads", detail=detail)
+        for ref in unsound[state]:
+            yield Found(code, FindingLevel.ERROR, "payloads", ref, detail)
+        if more := beyond[state]:
+            yield _rest(code, "payloads", detail, more)
+
+
+def _adopted(ref: str, folder: Path) -> tuple[str, int | None]:
+    try:
+        return PayloadState.AVAILABLE, payloads.adopt(ref, source=folder)
+    except payloads.PayloadCorrupted:
+        return PayloadState.CORRUPTED, None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+            raise  # our store is full: that is no fault of the file
+        return PayloadState.MISSING, None
 
 
 def _refs(source: Source, tables: dict[str, Table], run_id: str) -> Iterator[str]:
@@ -111,12 +131,17 @@ def _refs(source: Source, tables: dict[str, Table], run_id: str) -> Iterator[str
     for (ref,) in source.query(
         f"SELECT ref FROM ({' UNION '.join(parts)}) ORDER BY ref", run=run_id
     ):
-        yield ref
+        if payloads.is_ref(ref):
+            yield ref
 
 
 def _told(keys: Iterator[str], *, code: str, table: str, detail: str) -> Iterator[Found]:
     for key in islice(keys, _MAX_TOLD):
         yield Found(code, FindingLevel.ERROR, table, key, detail)
     if more := sum(1 for _key in keys):
-        text = f"{more:,} further records: {detail}"
-        yield Found(code, FindingLevel.ERROR, table, "", text, occurrences=more)
+        yield _rest(code, table, detail, more)
+
+
+def _rest(code: str, table: str, detail: str, more: int) -> Found:
+    text = f"{more:,} further records: {detail}"
+    return Found(code, FindingLevel.ERROR, table, "", text, occurrences=more)

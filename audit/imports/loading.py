@@ -11,10 +11,9 @@ import sqlite3
 import uuid
 from typing import TYPE_CHECKING
 
-import psycopg
-from django.db import DatabaseError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
-from audit import blobs, findings, summaries
+from audit import findings, summaries
 from audit.errors import RunRefused, SourceRefused
 from audit.imports import ancestry, contents, diagnosis, reading, shapes, sweep
 from audit.imports.mapping import tables_of
@@ -77,6 +76,7 @@ class _Loader:
     def load(self, run_id: str) -> RunReport:
         """Import one run, or say why not."""
         try:
+            _refuse_odd_id(run_id)
             if known := self._known(run_id):
                 return known
             self._refuse_orphans(run_id)
@@ -128,7 +128,7 @@ class _Loader:
                     for table in self.tables
                 }
                 return self._finish(run_id, ImportOutcome.IMPORTED, records)
-        except (DatabaseError, psycopg.DataError) as error:
+        except (IntegrityError, DataError) as error:
             raise RunRefused(run_id, self._diagnose(run_id, error)) from error
 
     def _compare(self, run_id: str) -> RunReport:
@@ -187,16 +187,9 @@ class _Loader:
         for table in self.tables:
             yield from contents.odd_values(table, run_id=run_id)
         if self.payload_folder is not None:
-            states = list(
-                contents.adopt_payloads(
-                    self.source,
-                    by_name,
-                    run_id=run_id,
-                    folder=self.payload_folder,
-                )
+            yield from contents.bring_payloads(
+                self.source, by_name, run_id=run_id, folder=self.payload_folder, at=self.at
             )
-            blobs.record(states=states, at=self.at)
-            yield from contents.payload_findings(states)
 
     def _records(self, table: Table, run_id: str) -> Iterable[tuple[object, ...]]:
         told = f"run {run_id:.12}: {table.name}"
@@ -232,11 +225,8 @@ class _Loader:
                     bulk.without_time_limits()
                     self._stage(run_id)
                     problems += diagnosis.offending([table.model for table in self.tables])
-            except (DatabaseError, psycopg.DataError) as another:
+            except DataError as another:
                 error = another
-        if not problems and isinstance(error.__cause__ or error, psycopg.OperationalError):
-            # Not the run's fault: the server went away or is full. Say so by failing.
-            raise error
         return problems or [
             shapes.problem(code="REFUSED", table="", key=run_id, column="", message=str(error))
         ]
@@ -250,6 +240,17 @@ class _Loader:
                 code="UNREADABLE", table="", key="", column="", message=f"SQLite says: {error}"
             )
         ]
+
+
+def _refuse_odd_id(run_id: str) -> None:
+    """An id that the database cannot even be asked about."""
+    longest = 64
+    if "\0" in run_id or len(run_id) > longest:
+        message = f"the run's id is longer than {longest} characters or holds NUL"
+        told = shapes.problem(
+            code="OUT_OF_BOUNDS", table="runs", key=run_id, column="run_id", message=message
+        )
+        raise RunRefused(run_id, [told])
 
 
 def _lock(run_id: str) -> None:
@@ -268,17 +269,27 @@ def _orphans(source: Source, tables: list[Table]) -> dict[str, list[shapes.Probl
             f'SELECT {table.key_sql} FROM "{table.name}" WHERE {table.orphans()} '
             f"LIMIT {shapes.MAX_LISTED}"
         ).fetchall()
-        for (key,) in rows:
-            told = shapes.problem(
-                code="DANGLING",
-                table=table.name,
-                key=key,
-                column="run_id" if table.has_run_id else table.link_columns,
-                message=f"{table.name} {key} hangs on a record that is not in the file",
-            )
-            for run_id in table.runs_of_orphan(key) or {_only(source)}:
-                found.setdefault(run_id, []).append(told)
+        unclaimed = {key for (key,) in rows}
+        for run_id in source.run_ids:
+            mine = [
+                key
+                for (key,) in source.query(table.orphans_else_of(), run=run_id)
+                if key in unclaimed
+            ]
+            found.setdefault(run_id, []).extend(_orphan(table, key) for key in mine)
+            unclaimed.difference_update(mine)
+        found.setdefault(_only(source), []).extend(_orphan(table, key) for key in sorted(unclaimed))
     return found
+
+
+def _orphan(table: Table, key: str) -> shapes.Problem:
+    return shapes.problem(
+        code="DANGLING",
+        table=table.name,
+        key=key,
+        column="run_id" if table.has_run_id else table.link_columns,
+        message=f"{table.name} {key} hangs on a record that is not in the file",
+    )
 
 
 def _only(source: Source) -> str:

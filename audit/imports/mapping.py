@@ -108,21 +108,17 @@ class Table:
         """How many records there are in the file, all runs together."""
         return int(self.source.query(f'SELECT count(*) FROM "{self.name}"').fetchone()[0])
 
-    def runs_of_orphan(self, key: str) -> set[str]:
-        """The runs that an orphan's other links lead to."""
-        found: set[str] = set()
-        for own, table, other in _links(self.source, _ELSE_HANGS_ON.get(self.name, ())):
-            owner = _membership(self.source, table)
-            for run_id in self.source.run_ids:
-                hit = self.source.query(
-                    f'SELECT 1 FROM "{table}" WHERE ({owner}) AND "{other}" IN '
-                    f'(SELECT "{own}" FROM "{self.name}" WHERE {self.key_sql} = :key) LIMIT 1',
-                    run=run_id,
-                    key=key,
-                ).fetchone()
-                if hit:
-                    found.add(run_id)
-        return found
+    def orphans_else_of(self) -> str:
+        """The keys of orphans that another link of theirs leads to `:run`."""
+        links = _links(self.source, _ELSE_HANGS_ON.get(self.name, ()))
+        hangs = " OR ".join(
+            f'"{own}" IN (SELECT "{key}" FROM "{table}" WHERE {_membership(self.source, table)})'
+            for own, table, key in links
+        )
+        return (
+            f'SELECT {self.key_sql} FROM "{self.name}" '
+            f"WHERE ({self.orphans()}) AND ({hangs or '0'})"
+        )
 
 
 def tables_of(source: Source) -> Iterator[Table]:

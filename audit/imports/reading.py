@@ -282,7 +282,7 @@ def _run_ids(connection: sqlite3.Connection) -> list[str]:
     if wrong:
         message = f"Table runs has a run_id that is not text: {wrong[0]!r:.80}."
         raise SourceRefused(message)
-    return [run_id for (run_id,) in found]
+    return list(dict.fromkeys(run_id for (run_id,) in found))
 
 
 def _in_words(error: sqlite3.DatabaseError) -> str:

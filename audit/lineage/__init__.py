@@ -9,6 +9,7 @@ from audit.lineage.house import HouseFacts, describe_house, schema_fits
 from audit.lineage.rows import NO_OUTCOME, RowsPage, RowStory, explain_row, list_rows
 from audit.lineage.runs import (
     NEEDS_A_PERSON,
+    RunFacts,
     RunFilter,
     RunLine,
     RunsPage,
@@ -26,6 +27,7 @@ __all__ = [
     "HouseFacts",
     "RowStory",
     "RowsPage",
+    "RunFacts",
     "RunFilter",
     "RunLine",
     "RunStory",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Exists, OuterRef, Q, Sum
 
@@ -31,8 +31,8 @@ NEEDS_A_PERSON = "attention"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunLine:
-    """One run as a line of the list; `figures` is None while they are still to be counted."""
+class RunFacts:
+    """What every page says of its run; `figures` is None while they are still to be counted."""
 
     run_id: str
     status: str
@@ -43,8 +43,6 @@ class RunLine:
     grade: str | None
     export_status: str | None
     figures: Figures | None
-    error_findings: int
-    info_findings: int
 
     @property
     def has_no_end(self) -> bool:
@@ -57,6 +55,14 @@ class RunLine:
         if self.completed_at is None:
             return None
         return (self.completed_at - self.started_at) / timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLine(RunFacts):
+    """One run as a line of the list, with how many records something was found about."""
+
+    error_findings: int
+    info_findings: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +129,7 @@ def any_run_exists() -> bool:
 def list_runs(*, asked: RunFilter, after: str | None = None, limit: int = RUNS_A_PAGE) -> RunsPage:
     """One page of runs, newest first, after the run with the id `after`.
 
-    Seven queries, eight with `after`, however many runs there are. The counts go over `runs`,
+    Six queries, seven with `after`, however many runs there are. The counts go over `runs`,
     which has one row per run.
 
     Raises:
@@ -142,8 +148,8 @@ def list_runs(*, asked: RunFilter, after: str | None = None, limit: int = RUNS_A
         anchor = _run(after)
         chosen = chosen.older_than(anchor.started_at, anchor.run_id)
     matching = chosen.count()
-    page = list(chosen[:limit])
-    named = list(everything.filter(_needing()).newest_first()[:NAMED_IN_THE_ANSWER])
+    page = list(_with_origin(chosen)[:limit])
+    named = list(_with_origin(everything).filter(_needing()).newest_first()[:NAMED_IN_THE_ANSWER])
     lines = _lines([*page, *named])
     remaining = matching - len(page)
     return RunsPage(
@@ -162,8 +168,7 @@ def explain_run(*, run_id: str) -> RunStory:
         NotRecorded: there is no such run.
     """
     run = (
-        Run.objects.filter(run_id=run_id)
-        .defer("settings_json")
+        _with_origin(Run.objects.filter(run_id=run_id))
         .annotate(**reading("settings_json", limit=SETTINGS_LIMIT))
         .first()
     )
@@ -189,29 +194,45 @@ def explain_run(*, run_id: str) -> RunStory:
     )
 
 
-def describe_run(*, run_id: str) -> RunLine:
-    """The facts of one run that stand above its rows and tokens. Four queries.
+def describe_run(*, run_id: str) -> RunFacts:
+    """The facts of one run that stand above its rows and tokens. Two queries.
 
     Raises:
         NotRecorded: there is no such run.
     """
-    (line,) = _lines([_run(run_id)])
-    return line
+    run = _run(run_id)
+    return RunFacts(**_facts(run, read_figures([run_id]).get(run_id)))
 
 
 def _run(run_id: str) -> Run:
     try:
-        return Run.objects.defer("settings_json").get(run_id=run_id)
+        return _with_origin(Run.objects.all()).get(run_id=run_id)
     except Run.DoesNotExist as error:
         raise NotRecorded("run", run_id) from error
+
+
+def _with_origin(runs: RunQuerySet) -> RunQuerySet:
+    origin = Import.objects.filter(run_id=OuterRef("run_id"))
+    return runs.defer("settings_json").annotate(imported=Exists(origin))
+
+
+def _facts(run: Run, figures: Figures | None) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "status": run.status,
+        "imported": run.imported,  # type: ignore[attr-defined]  # annotated by `_with_origin`
+        "started_at": run.started_at,
+        "completed_at": run.completed_at,
+        "config_hash": run.config_hash,
+        "grade": run.reproducibility_grade,
+        "export_status": run.export_status,
+        "figures": figures,
+    }
 
 
 def _lines(runs: Sequence[Run]) -> tuple[RunLine, ...]:
     run_ids = {run.run_id for run in runs}
     figures = read_figures(run_ids)
-    imported = set(
-        Import.objects.filter(run_id__in=run_ids).values_list("run_id", flat=True).distinct()
-    )
     found: dict[tuple[str, str], int] = {
         (run_id, level): records
         for run_id, level, records in Finding.objects.filter(run_id__in=run_ids)
@@ -221,15 +242,7 @@ def _lines(runs: Sequence[Run]) -> tuple[RunLine, ...]:
     }
     return tuple(
         RunLine(
-            run_id=run.run_id,
-            status=run.status,
-            imported=run.run_id in imported,
-            started_at=run.started_at,
-            completed_at=run.completed_at,
-            config_hash=run.config_hash,
-            grade=run.reproducibility_grade,
-            export_status=run.export_status,
-            figures=figures.get(run.run_id),
+            **_facts(run, figures.get(run.run_id)),
             error_findings=found.get((run.run_id, FindingLevel.ERROR), 0),
             info_findings=found.get((run.run_id, FindingLevel.INFO), 0),
         )

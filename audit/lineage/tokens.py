@@ -14,7 +14,7 @@ from audit.lineage.findings import FindingLine, findings_about
 from audit.lineage.nodes import NodeFacts, read_nodes
 from audit.lineage.payload_words import payload_words
 from audit.lineage.rows import Making, making
-from audit.lineage.runs import RunLine, describe_run
+from audit.lineage.runs import RunFacts, describe_run
 from audit.lineage.visits import Visit, read_visits
 from audit.models import (
     Artifact,
@@ -87,7 +87,7 @@ class Rejection:
 class TokenStory:
     """Everything the page of one token tells."""
 
-    run: RunLine
+    run: RunFacts
     row: Row
     token: Token
     made: Making

@@ -26,12 +26,12 @@ CALLS_SHOWN = 500
 # A call that failed has no answer to keep.
 NO_ANSWER = "none_recorded"
 
-# Marks of a hash: which earlier hash it equals. A difference is told too, as `CHANGED`.
+# Marks of a hash: which earlier hash it equals. A difference is told too.
 SAME_AS_SOURCE = "same as source row"
-SAME_AS_ATTEMPT = "same as the attempt before"
+SAME_AS_ATTEMPT = "same as attempt before"
 SAME_AS_OUTPUT = "same as previous output"
 SAME_AS_INPUT = "same as input"
-CHANGED = "differs from input"
+CHANGED = "changed"
 OTHER_THAN_OUTPUT = "differs from previous output"
 
 

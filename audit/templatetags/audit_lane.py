@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import template
 
-from audit.templatetags.audit_format import LOOKS, Look
+from audit.templatetags.audit_status import LOOKS, Look
 from audit.vocabulary import NodeStateStatus
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from audit.vocabulary import NodeStateStatus, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from audit.lineage import RowStory, RunLine, RunsPage, RunStory, TokenStory
+    from audit.lineage import RowStory, RunFacts, RunLine, RunsPage, RunStory, TokenStory
 
 _SMALL = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 _SHORT_ID = 12
@@ -198,7 +198,7 @@ def _trouble(line: RunLine) -> str:
     return f"has {_plural(line.error_findings, 'error finding')}"
 
 
-def _run_trouble(line: RunLine) -> str:
+def _run_trouble(line: RunFacts) -> str:
     if line.has_no_end:
         return " The run has no end on record."
     if line.status == "failed":

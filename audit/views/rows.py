@@ -7,11 +7,13 @@ from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 
 from audit import lineage
 from audit.views import answers
 from audit.views.doors import choice, page, text
+from audit.views.keys import below
 from audit.vocabulary import Outcome
 
 if TYPE_CHECKING:
@@ -28,9 +30,11 @@ def rows(request: HttpRequest, run_id: str) -> HttpResponse:
     outcome = choice(request, "outcome", OUTCOMES)
     after = _index(request, "after")
     found = lineage.list_rows(run_id=run_id, after=after, outcome=outcome)
+    here = reverse("audit:rows", kwargs={"run_id": run_id})
     context = {
         "page": found,
         "run": found.run,
+        "lines": [(below(here, line.row_id), line) for line in found.lines],
         "after": after,
         "outcome": outcome,
         "outcome_phrase": answers.deed_of("" if outcome == lineage.NO_OUTCOME else outcome or ""),

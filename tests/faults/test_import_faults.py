@@ -17,7 +17,7 @@ from audit.models import Finding, Import, Row, Run, RunSummary
 from tests import audit_files
 from tests.conftest import _empty_tables
 from tests.imports.test_importing import everything
-from tests.running import MANAGE
+from tests.running import MANAGE, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
 
@@ -64,7 +64,7 @@ def test_killed_at_any_point_and_run_again(path, importer, rounds):
     assert process.returncode == 0
     clean = everything()
     assert len(clean["rows"]) == RUNS * ROWS
-    dice = random.Random(20_261_122)  # noqa: S311  # a test that can be told again
+    dice = random.Random(20_261_122)  # a test that can be told again
     cut_short = 0
 
     for _round in range(max(6, rounds(20))):
@@ -89,3 +89,23 @@ def test_killed_at_any_point_and_run_again(path, importer, rounds):
         assert everything() == clean
 
     assert cut_short, "no kill came before the end: the rounds prove nothing"
+
+
+def test_says_so_when_the_database_drops_it(path, importer):
+    process = importer(path)
+
+    def cut():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE query LIKE 'COPY%' AND datname = current_database()"
+            )
+            return cursor.fetchone()[0]
+
+    until(cut)
+    _said, errors = process.communicate(timeout=120)
+
+    assert process.returncode == 1
+    assert b"The database failed: " in errors
+    assert b"Traceback" not in errors
+    assert Run.objects.count() < RUNS

@@ -20,10 +20,11 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
-def var(tmp_path):
+def var(tmp_path, new_cluster):
+    new_cluster(tmp_path / "var")
     yield tmp_path / "var"
     until(lambda: not servers(tmp_path / "var"))
-    Places(tmp_path / "var").sockets.rmdir()
+    until(lambda: not Places(tmp_path / "var").sockets.exists())
 
 
 def make_table(var):

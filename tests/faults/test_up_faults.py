@@ -17,7 +17,7 @@ def test_everything_is_gone_seconds_after_up_was_killed(start, rounds):
         assert site.status() == 200
 
         site.process.kill()
-        site.process.communicate()
+        site.wait()
 
         until(lambda: not servers(site.var), seconds=10)  # noqa: B023
         until(lambda: not site.web_processes(), seconds=10)  # noqa: B023

@@ -7,10 +7,12 @@ import os
 import re
 import shutil
 import sqlite3
+import threading
 
 import pytest
 import zstandard
 
+from audit.imports import reading
 from tests import audit_files
 from tests.imports.conftest import stored
 
@@ -98,7 +100,8 @@ FILES = {
     "a session database": (
         without(
             "CREATE TABLE elspeth_schema_identity (singleton_id, application_id, store_kind, "
-            "schema_epoch); INSERT INTO elspeth_schema_identity VALUES (1, 'elspeth', 'session', 29)"
+            "schema_epoch); "
+            "INSERT INTO elspeth_schema_identity VALUES (1, 'e', 'session', 29)"
         ),
         "session database",
     ),
@@ -142,13 +145,13 @@ class TestImportFile:
         path = make_file()
         small = tmp_path / "var"
         small.mkdir()
-        os.system(f"mount -t tmpfs -o size=64k none {small}")  # noqa: S605
+        os.system(f"mount -t tmpfs -o size=64k none {small}")
         try:
             if not os.path.ismount(small):
                 pytest.skip("needs the right to mount a small file system")
             report = do_import(path)
         finally:
-            os.system(f"umount {small}")  # noqa: S605
+            os.system(f"umount {small}")
 
         assert "No space for a private copy" in report.error
 
@@ -175,6 +178,40 @@ class TestTheSource:
         connection.close()
         assert report.runs[0].records["rows"] == 3
         assert not report.rests_on_clean_close
+
+    def test_is_read_whole_while_somebody_keeps_writing(self, tmp_path, do_import, monkeypatch):
+        """No copy holds still then; SQLite's own backup reads one state of it."""
+        path, connection = written_ahead(tmp_path)
+        connection.execute("UPDATE runs SET status = 'running', completed_at = NULL")
+        connection.execute("DELETE FROM artifacts")
+        writing = threading.Event()
+        enough = threading.Event()
+
+        def keep_writing():
+            writer = sqlite3.connect(path, isolation_level=None)
+            index = 3
+            while not enough.is_set():
+                audit_files.write_run(
+                    writer, run_id="one", rows=1, first_row=index, status="running"
+                )
+                writing.set()
+                index += 1
+            writer.close()
+
+        writer = threading.Thread(target=keep_writing)
+        writer.start()
+        try:
+            writing.wait()
+            monkeypatch.setattr(reading, "_COPY_ATTEMPTS", 0)
+            report = do_import(path)
+        finally:
+            enough.set()
+            writer.join()
+            connection.close()
+
+        assert report.ok, report.runs[0].problems
+        records = report.runs[0].records
+        assert records["node_states"] == 3 * records["rows"] == 3 * records["token_outcomes"]
 
     def test_imports_from_a_folder_that_nobody_may_write(self, tmp_path, do_import):
         path, connection = written_ahead(tmp_path)

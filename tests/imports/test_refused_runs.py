@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import pairwise
 
 import pytest
 
@@ -68,7 +69,7 @@ def deep_reversed_chain(connection):
     tokens = [
         token for (token,) in connection.execute("SELECT token_id FROM tokens ORDER BY rowid")
     ]
-    for child, parent in zip(tokens, tokens[1:], strict=False):
+    for child, parent in pairwise(tokens):
         audit_files.insert(
             connection, "token_parents", token_id=child, parent_token_id=parent, ordinal=0
         )
@@ -314,13 +315,28 @@ class TestImportFile:
 
         assert [run.outcome for run in report.runs] == ["refused", "refused"]
 
+    @pytest.mark.parametrize("run_id", ["r" * 65, "a\0b"])
+    def test_refuses_an_id_that_cannot_be_asked_for(self, run_id, make_file, do_import):
+        report = do_import(make_file(runs=("good", run_id)))
+
+        outcomes = {run.run_id: run.outcome for run in report.runs}
+        assert outcomes == {"good": "imported", run_id: "refused"}
+
+    def test_names_a_run_that_stands_twice_once(self, make_file, do_import):
+        double = unruled("runs", "INSERT INTO runs SELECT * FROM runs")
+
+        report = do_import(make_file(spoil=double))
+
+        assert [run.outcome for run in report.runs] == ["refused"]
+        assert report.runs[0].problems[0]["code"] == "DUPLICATE"
+
     def test_takes_a_deep_ancestry_written_in_reverse(self, make_file, do_import):
         report = do_import(make_file(rows=3_000, spoil=deep_reversed_chain))
 
         assert [run.outcome for run in report.runs] == ["imported"]
 
     def test_keeps_hostile_but_legal_text_byte_for_byte(self, make_file, do_import):
-        text = '{"a":"<script>‮\u200b\'; DROP TABLE runs; --\\t\\n\t\n","a":1e400}'
+        text = '{"a":"<script>\u202e\u200b\'; DROP TABLE runs; --\\t\\n\t\n","a":1e400}'
 
         def spoil(connection: sqlite3.Connection):
             connection.execute("UPDATE runs SET settings_json = ?", (text,))

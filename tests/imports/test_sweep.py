@@ -33,7 +33,8 @@ def sql(*statements):
 def forked_under_another_name(connection):
     link(connection, 1, 0)
     connection.execute(
-        f"UPDATE tokens SET fork_group_id = 'g1', branch_name = 'a' WHERE token_id = {TOKEN.format(1)}"
+        "UPDATE tokens SET fork_group_id = 'g1', branch_name = 'a' "
+        f"WHERE token_id = {TOKEN.format(1)}"
     )
 
 
@@ -97,7 +98,8 @@ BROKEN = {
     ),
     "a first input that is not the row": (
         sql(
-            f"UPDATE rows SET source_data_hash = '{'0' * 64}', source_data_ref = NULL WHERE row_index = 0"
+            f"UPDATE rows SET source_data_hash = '{'0' * 64}', source_data_ref = NULL "
+            "WHERE row_index = 0"
         ),
         "FIRST_INPUT_DIFFERS",
     ),

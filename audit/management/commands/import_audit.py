@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -46,7 +47,16 @@ class Command(BaseCommand):
         if folder is not None and not folder.is_dir():
             self.stderr.write(f"--payloads {folder} is not a folder.")
             sys.exit(2)
-        reports = [self._import(path, folder, quiet=options["json"]) for path in options["paths"]]
+        try:
+            reports = [
+                self._import(path, folder, quiet=options["json"]) for path in options["paths"]
+            ]
+        except (OperationalError, InterfaceError) as error:
+            self.stderr.write(
+                f"The database failed: {str(error).strip()}. Runs that were told as imported are "
+                "stored whole; do the import again for the rest."
+            )
+            sys.exit(1)
         ok = all(report.ok for report in reports)
         if options["json"]:
             self.stdout.write(json.dumps(imports.as_json(reports), indent=2))

@@ -1,0 +1,264 @@
+"""How a status looks: one of five families, a glyph and a word; never colour alone.
+
+Also what stands where nothing does: every kind of nothing has its words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+from django import template
+from django.utils.html import format_html, format_html_join
+
+from audit.templatetags.audit_format import duration, number, times
+from audit.vocabulary import (
+    BatchStatus,
+    CallStatus,
+    ExportStatus,
+    FindingLevel,
+    NodeStateStatus,
+    Outcome,
+    PayloadState,
+    RunStatus,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.utils.safestring import SafeString
+
+    from audit.lineage.figures import OutcomeCount
+
+register = template.Library()
+
+# A bar is drawn this wide, and stretched; nothing that occurs is thinner than a sliver.
+_BAR = 1000
+_SLIVER = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A status as it is shown: one of five families, a glyph and a word; never colour alone."""
+
+    family: str
+    glyph: str
+    word: str
+
+
+def _good(word: str) -> Look:
+    return Look(family="good", glyph="check", word=word)
+
+
+def _bad(word: str, glyph: str = "cross") -> Look:
+    return Look(family="bad", glyph=glyph, word=word)
+
+
+def _care(word: str, glyph: str = "bang") -> Look:
+    return Look(family="care", glyph=glyph, word=word)
+
+
+def _other(word: str) -> Look:
+    return Look(family="other", glyph="away", word=word)
+
+
+def _structural(word: str, glyph: str) -> Look:
+    return Look(family="structural", glyph=glyph, word=word)
+
+
+_NO_END = _care("no end recorded")
+
+LOOKS: dict[str, dict[str, Look]] = {
+    "run": {
+        RunStatus.RUNNING: _structural("running", "clock"),
+        RunStatus.COMPLETED: _good("completed"),
+        RunStatus.FAILED: _bad("failed"),
+        RunStatus.COMPLETED_WITH_FAILURES: _care("completed with failures"),
+        RunStatus.EMPTY: _structural("empty", "dash"),
+        RunStatus.INTERRUPTED: _care("interrupted"),
+        "no_end": _NO_END,
+    },
+    "state": {
+        NodeStateStatus.OPEN: _structural("open", "clock"),
+        NodeStateStatus.PENDING: _structural("pending", "clock"),
+        NodeStateStatus.COMPLETED: _good("completed"),
+        NodeStateStatus.FAILED: _bad("failed"),
+        NodeStateStatus.REJECTED: _bad("rejected"),
+        "retried": _care("completed after retry", "retry"),
+        "never_ended": _care("never ended"),
+    },
+    "outcome": {
+        Outcome.COMPLETED: _good("completed"),
+        Outcome.ROUTED: _other("routed"),
+        Outcome.FORKED: _structural("forked", "fork"),
+        Outcome.FAILED: _bad("failed"),
+        Outcome.QUARANTINED: _bad("quarantined", "barred"),
+        Outcome.CONSUMED_IN_BATCH: _structural("consumed in batch", "batch"),
+        Outcome.COALESCED: _structural("coalesced", "merge"),
+        Outcome.EXPANDED: _structural("expanded", "expand"),
+        Outcome.BUFFERED: _structural("buffered", "batch"),
+        "": _structural("no outcome recorded", "dash"),
+    },
+    "batch": {
+        BatchStatus.DRAFT: _structural("draft", "clock"),
+        BatchStatus.EXECUTING: _structural("executing", "clock"),
+        BatchStatus.COMPLETED: _good("completed"),
+        BatchStatus.FAILED: _bad("failed"),
+    },
+    "call": {CallStatus.SUCCESS: _good("success"), CallStatus.ERROR: _bad("error")},
+    "export": {
+        ExportStatus.PENDING: _structural("pending", "clock"),
+        ExportStatus.COMPLETED: _good("completed"),
+        ExportStatus.FAILED: _bad("failed"),
+    },
+    "finding": {
+        FindingLevel.INFO: _structural("habit of its era", "dash"),
+        FindingLevel.ERROR: _bad("should not be"),
+    },
+    "payload": {
+        PayloadState.AVAILABLE: _good("available"),
+        PayloadState.MISSING: _bad("missing"),
+        PayloadState.CORRUPTED: _bad("corrupted"),
+        PayloadState.PURGED: _structural("purged", "dash"),
+        "hash_only": _structural("hash only", "dash"),
+        "not_looked_for": _structural("unknown, not looked for", "dash"),
+        "none_recorded": _structural("none recorded", "dash"),
+    },
+    "house": {"ready": _good("ready"), "one_login": _care("one login")},
+}
+
+
+@register.filter
+def family(outcome: str) -> str:
+    """The family of an outcome, for the key beside a bar."""
+    return LOOKS["outcome"][outcome].family
+
+
+@register.filter
+def outcome_word(outcome: str) -> str:
+    """An outcome in the words of its chip."""
+    return LOOKS["outcome"][outcome].word
+
+
+@register.filter
+def payload_words(state: str) -> str:
+    """The state of a payload in the words of its chip."""
+    return LOOKS["payload"][state].word
+
+
+@register.simple_tag
+@cache
+def payload_word(state: str) -> SafeString:
+    """The state of a payload in a table: quiet while nothing is wrong, a chip when it is."""
+    look = LOOKS["payload"][state]
+    if look.family == "bad":
+        return chip("payload", state)
+    return format_html('<span class="{}">{}</span>', "quiet", look.word)
+
+
+@register.simple_tag
+def hash_mark(words: str) -> SafeString:
+    """What a hash equals, with an equals sign; or that it differs, without one."""
+    sign = glyph("equal") if words.startswith("same") else ""
+    return format_html('<span class="mark-words">{}{}</span>', sign, words)
+
+
+@register.simple_tag
+@lru_cache(maxsize=1024)
+def chip(kind: str, word: str, extra: str = "") -> SafeString:
+    """A status: family, glyph, word, and what belongs to it in the same breath."""
+    look = LOOKS[kind][word]
+    return format_html(
+        '<span class="chip {}">{}{}{}</span>', look.family, glyph(look.glyph), look.word, extra
+    )
+
+
+@register.simple_tag
+def outcome_chips(outcomes: Sequence[OutcomeCount]) -> SafeString:
+    """How the tokens of one row ended: a chip each, with a count where there are several."""
+    if not outcomes:
+        return _nothing("not applicable")
+    if len(outcomes) == 1 and outcomes[0].tokens == 1:
+        return chip("outcome", outcomes[0].outcome)
+    return format_html_join(
+        " ", "{}", ((chip("outcome", one.outcome, times(one.tokens)),) for one in outcomes)
+    )
+
+
+@register.simple_tag
+def count(value: int) -> str:
+    """A number; zero is there and grey."""
+    return number(value) if value else _nothing("0")
+
+
+@register.simple_tag
+def failures(value: int) -> SafeString:
+    """How many failed, with the glyph of failure; zero is there and grey."""
+    if not value:
+        return _nothing("0")
+    return format_html('<span class="bad-text">{}{}</span>', glyph("cross"), number(value))
+
+
+@register.simple_tag
+def lasted(milliseconds: float | None) -> str:
+    """A duration; one that cannot be told is unknown."""
+    return _nothing("unknown") if milliseconds is None else duration(milliseconds)
+
+
+@cache
+def _nothing(words: str) -> SafeString:
+    """One of the kinds of nothing, in its words."""
+    return format_html('<span class="nothing">{}</span>', words)
+
+
+@register.simple_tag
+def run_chip(status: str, has_no_end: bool) -> SafeString:  # noqa: FBT001  # called by templates
+    """The status of a run; an imported one that says running has no end on record."""
+    return chip("run", "no_end" if has_no_end else status)
+
+
+@register.simple_tag
+def visit_chip(status: str, attempt: int, run_has_ended: bool) -> SafeString:  # noqa: FBT001
+    """The status of a visit; success after a failure, and a visit left behind, need a look."""
+    if status == NodeStateStatus.COMPLETED and attempt > 1:
+        status = "retried"
+    elif status == NodeStateStatus.OPEN and run_has_ended:
+        status = "never_ended"
+    return chip("state", status)
+
+
+@register.simple_tag
+@cache
+def glyph(name: str) -> SafeString:
+    """One glyph of the sprite; decoration, since a word always stands beside it."""
+    return format_html(
+        '<svg class="glyph" viewBox="0 0 12 12" aria-hidden="true"><use href="#g-{}"/></svg>', name
+    )
+
+
+@register.simple_tag
+def outcome_bar(outcomes: Sequence[OutcomeCount]) -> SafeString:
+    """Outcomes as one bar of rectangles, in the order given; also told in words."""
+    counts = [(one.outcome, one.tokens) for one in outcomes]
+    total = sum(tokens for _, tokens in counts)
+    if not total:
+        return _nothing("no tokens")
+    # What is rare must still be seen; the widest part gives way to it.
+    widths = [max(_SLIVER, _BAR * tokens // total) for _, tokens in counts]
+    widths[widths.index(max(widths))] += _BAR - sum(widths)
+    places = [sum(widths[:index]) for index in range(len(widths))]
+    return format_html(
+        '<svg class="bar" viewBox="0 0 {} 10" preserveAspectRatio="none" role="img"'
+        ' aria-label="{}">{}</svg>',
+        _BAR,
+        ", ".join(f"{tokens:,} {outcome_word(word)}" for word, tokens in counts),
+        format_html_join(
+            "",
+            '<rect class="fill-{}" x="{}" y="0" width="{}" height="10"/>',
+            (
+                (family(word), place, max(1, width - 3))
+                for (word, _), place, width in zip(counts, places, widths, strict=True)
+            ),
+        ),
+    )
