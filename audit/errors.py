@@ -16,6 +16,101 @@ class NotRecorded(AuditError):
         self.key = key
 
 
+class ValueRefused(AuditError, ValueError):
+    """A value cannot become part of the record; `path` leads to the offending part of it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class RunMismatch(AuditError):
+    """It is on record, but under another run than the one asked about."""
+
+    def __init__(self, kind: str, key: str, *, asked: str, actual: str) -> None:
+        super().__init__(f"{kind} {key} belongs to run {actual}, not {asked}")
+        self.kind = kind
+        self.key = key
+        self.asked = asked
+        self.actual = actual
+
+
+class RunEnded(AuditError):
+    """The run has ended: nothing more can happen in it."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"run {run_id} is {status}: it takes no more records")
+        self.run_id = run_id
+        self.status = status
+
+
+class RunUnfinished(AuditError):
+    """The run cannot be complete: something in it has not come to an end."""
+
+    def __init__(self, run_id: str, what: str, keys: list[str]) -> None:
+        super().__init__(f"run {run_id} cannot be complete: {what}: {', '.join(keys)}")
+        self.run_id = run_id
+        self.keys = keys
+
+
+class TokenEnded(AuditError):
+    """The token has a final outcome: nothing more can happen to it."""
+
+    def __init__(self, token_id: str, outcome: str) -> None:
+        super().__init__(f"token {token_id} already ended: {outcome}")
+        self.token_id = token_id
+        self.outcome = outcome
+
+
+class DuplicateOutcome(TokenEnded):
+    """A second final outcome for one token."""
+
+
+class RecordEnded(AuditError):
+    """A node state, batch or operation has ended: nothing can be hung on it any more."""
+
+    def __init__(self, kind: str, key: str, status: str) -> None:
+        super().__init__(f"{kind} {key} is {status}: it takes nothing more")
+        self.kind = kind
+        self.key = key
+        self.status = status
+
+
+class IllegalTransition(AuditError):
+    """A record cannot go from the status that it has to the one asked for."""
+
+    def __init__(self, kind: str, key: str, *, status: str, to: str) -> None:
+        super().__init__(f"{kind} {key} is {status} and cannot become {to}")
+        self.kind = kind
+        self.key = key
+        self.status = status
+        self.to = to
+
+
+class ConflictingRecord(AuditError):
+    """The id is on record with other content; `columns` name what differs."""
+
+    def __init__(self, kind: str, key: str, columns: list[str]) -> None:
+        super().__init__(f"{kind} {key} is on record with another {', '.join(columns)}")
+        self.kind = kind
+        self.key = key
+        self.columns = columns
+
+
+class AlreadyRecorded(AuditError):
+    """A rule of uniqueness: another record of the run has taken this place."""
+
+    def __init__(self, kind: str, place: str) -> None:
+        super().__init__(f"another {kind} has {place}")
+        self.kind = kind
+        self.place = place
+
+
+class ContractViolated(AuditError):
+    """The parts of a record do not go together; the sentence says which."""
+
+
 class SchemaMismatch(AuditError):
     """The live database is not the one that this version of Landscape was written for."""
 

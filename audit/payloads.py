@@ -1,4 +1,9 @@
-"""Payloads on disk: contents kept under the name of their hash, whole or not at all."""
+"""Payload bytes: contents kept under the name of their hash, whole or not at all.
+
+Bytes go through Django's storage API: the storage `payloads`, on the file system below
+LANDSCAPE_VAR unless settings name another one. The name of a payload is its SHA-256 and nothing
+else, so storing twice is harmless, and reading proves what was read.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,22 @@ import re
 import stat
 import tempfile
 from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import FileSystemStorage, storages
 
 _REF = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
+
+
+class PayloadMissing(Exception):
+    """There are no bytes under a reference."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"there are no bytes under {ref}")
+        self.ref = ref
 
 
 class PayloadCorrupted(Exception):
@@ -23,13 +41,54 @@ class PayloadCorrupted(Exception):
         self.actual = actual
 
 
+class PayloadFiles(FileSystemStorage):
+    """Files below LANDSCAPE_VAR/payloads: temporary name, fsync, rename, for their user only.
+
+    Django's own storage writes under the final name, and a crash leaves half a file there.
+    """
+
+    def __init__(self, location: str | None = None) -> None:
+        super().__init__()
+        self._given = location
+
+    @property
+    def base_location(self) -> str:
+        return str(self._given or Path(settings.LANDSCAPE_VAR) / "payloads")
+
+    @property
+    def location(self) -> str:
+        return str(Path(self.base_location).absolute())
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """The name itself: equal names are equal contents."""
+        del max_length
+        return name
+
+    def _save(self, name: str, content: File[Any]) -> str:
+        target = Path(self.path(name))
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
+        try:
+            with os.fdopen(handle, "wb") as writer:
+                for chunk in content.chunks(_CHUNK):
+                    writer.write(chunk)
+                writer.flush()
+                os.fsync(writer.fileno())
+            Path(temporary).rename(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+        return name
+
+
 def is_ref(text: str) -> bool:
     """Whether this may name a payload: 64 digits of lower-case hex. Ask before any path."""
     return _REF.fullmatch(text) is not None
 
 
-def place(root: Path, ref: str) -> Path:
-    """Where a payload lies below `root`, in the layout of the original.
+def place(ref: str) -> str:
+    """Where a payload lies in a store, in the layout of the original.
 
     Raises:
         ValueError: this is not a reference.
@@ -37,52 +96,89 @@ def place(root: Path, ref: str) -> Path:
     if not is_ref(ref):
         message = f"not a payload reference: {ref!r:.80}"
         raise ValueError(message)
-    return root / ref[:2] / ref
+    return f"{ref[:2]}/{ref}"
 
 
-def adopt(root: Path, ref: str, *, source: Path) -> int:
-    """Copy a payload from another store into ours and return its size in bytes.
+def store(content: bytes) -> str:
+    """Keep bytes and return their reference.
 
-    Hashed on the way in; written under a temporary name, synced and renamed, so a payload is
-    there whole or not at all. Adopting it twice is harmless.
+    What is there already is read and compared; if it is damaged, it is healed.
+    """
+    ref = hashlib.sha256(content).hexdigest()
+    if _found(ref) != ref:
+        _save(ref, ContentFile(content))
+    return ref
+
+
+def read(ref: str) -> bytes:
+    """The bytes under a reference, proven by their hash.
 
     Raises:
-        FileNotFoundError: the other store has no such file (or it is no ordinary file).
-        PayloadCorrupted: its bytes do not have the hash that names it.
+        PayloadMissing: there are none.
+        PayloadCorrupted: they are not the ones that were stored.
+        ValueError: this is not a reference.
     """
-    target = place(root, ref)
-    with contextlib.suppress(FileNotFoundError):
-        if target.stat().st_size and _hash_of(target) == ref:
-            return target.stat().st_size
+    try:
+        with storages["payloads"].open(place(ref)) as file:
+            content: bytes = file.read()
+    except FileNotFoundError as error:
+        raise PayloadMissing(ref) from error
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != ref:
+        raise PayloadCorrupted(ref, actual)
+    return content
+
+
+def adopt(ref: str, *, source: Path) -> int:
+    """Copy a payload from a folder of the original's layout and return its size in bytes.
+
+    Hashed before it is kept; memory does not grow with it. Adopting it twice is harmless.
+
+    Raises:
+        FileNotFoundError: the folder has no such file (or it is no ordinary file).
+        PayloadCorrupted: its bytes do not have the hash that names it.
+        ValueError: this is not a reference.
+    """
+    if _found(ref) == ref:
+        return int(storages["payloads"].size(place(ref)))
     # O_NOFOLLOW: a link in a foreign store may point anywhere on this machine.
-    descriptor = os.open(place(source, ref), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as reader:
+    descriptor = os.open(source / place(ref), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as reader, tempfile.TemporaryFile() as copy:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise FileNotFoundError(ref)
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".")
-        digest, size = hashlib.sha256(), 0
-        try:
-            with os.fdopen(handle, "wb") as writer:
-                while chunk := reader.read(_CHUNK):
-                    digest.update(chunk)
-                    size += len(chunk)
-                    writer.write(chunk)
-                writer.flush()
-                os.fsync(writer.fileno())
-            if digest.hexdigest() != ref:
-                raise PayloadCorrupted(ref, digest.hexdigest())
-            Path(name).rename(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    _sync_folder(target.parent)
+        # Copied first: the foreign file may change between hashing and keeping it.
+        size, actual = _copy(reader, copy)
+        if actual != ref:
+            raise PayloadCorrupted(ref, actual)
+        copy.seek(0)
+        _save(ref, File(copy))
     return size
 
 
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _save(ref: str, content: File[Any]) -> None:
+    kept = storages["payloads"].save(place(ref), content)
+    if kept != place(ref):
+        message = f"the storage “payloads” renamed {place(ref)} to {kept}: let it overwrite"
+        raise ValueError(message)
+
+
+def _found(ref: str) -> str | None:
+    """The hash of what lies under a reference; None where nothing does."""
+    with contextlib.suppress(FileNotFoundError), storages["payloads"].open(place(ref)) as file:
+        digest = hashlib.sha256()
+        for chunk in file.chunks(_CHUNK):
+            digest.update(chunk)
+        return digest.hexdigest()
+    return None
+
+
+def _copy(reader: IO[bytes], writer: IO[bytes]) -> tuple[int, str]:
+    digest, size = hashlib.sha256(), 0
+    while chunk := reader.read(_CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+        writer.write(chunk)
+    return size, digest.hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

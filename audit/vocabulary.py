@@ -21,6 +21,14 @@ class RunStatus(TextChoices):
     INTERRUPTED = "interrupted"
 
 
+class RunMode(TextChoices):
+    """Where a run's external calls were answered."""
+
+    LIVE = "live"
+    REPLAY = "replay"
+    VERIFY = "verify"
+
+
 class NodeStateStatus(TextChoices):
     """How one visit of a token to a node stands."""
 

@@ -81,19 +81,50 @@ TEMPLATES = [
 # migrates and creates test databases, and is absent where it is not needed.
 
 
-def _connection(parsed: dict[str, Any]) -> dict[str, Any]:
+# What every session of a login is held to; `check_schema` asks a live connection. A lock that
+# nobody releases and a transaction that nobody ends are errors within seconds, not silence.
+DATABASE_SESSIONS = {
+    "default": {
+        "statement_timeout": "15000",
+        "lock_timeout": "4000",
+        "idle_in_transaction_session_timeout": "60000",
+        "TimeZone": "UTC",
+        "application_name": "landscape",
+    },
+    # Migrations take as long as they take, but do not queue everybody else behind them.
+    "owner": {
+        "statement_timeout": "0",
+        "lock_timeout": "10000",
+        "idle_in_transaction_session_timeout": "60000",
+        "TimeZone": "UTC",
+        "application_name": "landscape-owner",
+    },
+}
+
+
+def _connection(parsed: dict[str, Any], alias: str) -> dict[str, Any]:
     if parsed["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured("Landscape runs on PostgreSQL: use a postgresql:// URL.")
+    session = DATABASE_SESSIONS[alias]
+    given = parsed.get("OPTIONS", {})
+    limits = " ".join(
+        f"-c {name}={value}" for name, value in session.items() if name != "application_name"
+    )
     return parsed | {
         "ATOMIC_REQUESTS": False,
         "CONN_MAX_AGE": 60,
         # A connection that died with its server must not cost the next request.
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"application_name": "landscape"} | parsed.get("OPTIONS", {}),
+        "OPTIONS": {"connect_timeout": 4}
+        | given
+        | {
+            "application_name": session["application_name"],
+            "options": f"{given.get('options', '')} {limits}".strip(),
+        },
     }
 
 
-def _private(login: str) -> dict[str, Any]:
+def _private(login: str, alias: str) -> dict[str, Any]:
     return _connection(
         {
             "ENGINE": "django.db.backends.postgresql",
@@ -102,18 +133,21 @@ def _private(login: str) -> dict[str, Any]:
             "USER": login,
             # Empty until the services have started for the first time.
             "PASSWORD": places.known_secret(_PLACES.password(login)),
-        }
+        },
+        alias,
     )
 
 
 DATABASES = {
-    "default": _connection(ENV.database) if ENV.database else _private(postgres.APPLICATION_LOGIN),
+    "default": _connection(ENV.database, "default")
+    if ENV.database
+    else _private(postgres.APPLICATION_LOGIN, "default"),
 }
 if not ENV.is_web:
     if ENV.owner_database:
-        DATABASES["owner"] = _connection(ENV.owner_database)
+        DATABASES["owner"] = _connection(ENV.owner_database, "owner")
     elif ENV.private_services:
-        DATABASES["owner"] = _private(postgres.OWNER_LOGIN)
+        DATABASES["owner"] = _private(postgres.OWNER_LOGIN, "owner")
 if "owner" in DATABASES:
     # Without this Django's test runner makes `owner` wait for `default`. Never MIRROR here:
     # tests would then run on the real database.
@@ -155,6 +189,8 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 WHITENOISE_USE_FINDERS = not PRODUCTION
 STORAGES = {
+    # Row contents, call bodies, errors: below LANDSCAPE_VAR/payloads.
+    "payloads": {"BACKEND": "audit.payloads.PayloadFiles"},
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from django.conf import settings
 
 from audit import blobs, payloads
 from audit.findings import Found
@@ -17,6 +14,7 @@ from audit.vocabulary import FindingLevel, PayloadState
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+    from pathlib import Path
 
     from audit.imports.mapping import Table
     from audit.imports.reading import Source
@@ -112,9 +110,8 @@ def bring_payloads(
 
 
 def _adopted(ref: str, folder: Path) -> tuple[str, int | None]:
-    root = Path(settings.LANDSCAPE_VAR) / "payloads"
     try:
-        return PayloadState.AVAILABLE, payloads.adopt(root, ref, source=folder)
+        return PayloadState.AVAILABLE, payloads.adopt(ref, source=folder)
     except payloads.PayloadCorrupted:
         return PayloadState.CORRUPTED, None
     except OSError as error:

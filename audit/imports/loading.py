@@ -115,6 +115,7 @@ class _Loader:
     def _store(self, run_id: str) -> RunReport:
         try:
             with transaction.atomic():
+                bulk.without_time_limits()
                 _lock(run_id)
                 if known := self._known(run_id):  # another importer was faster
                     return known
@@ -221,6 +222,7 @@ class _Loader:
         if not problems:
             try:
                 with transaction.atomic():
+                    bulk.without_time_limits()
                     self._stage(run_id)
                     problems += diagnosis.offending([table.model for table in self.tables])
             except DataError as another:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.conf import settings
 from django.db import connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 
@@ -79,8 +80,9 @@ def check(*, database: str = "default") -> None:
     """Compare the live schema with the models; silence means that they agree.
 
     Looks at columns (type, nullability, collation, statistics), keys, foreign keys, unique
-    rules, checks, indexes, triggers, the application's rights, open migrations and the
-    version in `schema_info`. About 0.3 s; writes nothing.
+    rules, checks, indexes, triggers and what their functions do, the application's rights,
+    the session's time limits, open migrations and the version in `schema_info`. About 0.3 s;
+    writes nothing.
 
     Raises:
         SchemaMismatch: they differ; the error names every difference.
@@ -90,6 +92,8 @@ def check(*, database: str = "default") -> None:
         *_version(database),
         *_shape(connection),
         *_rights(connection),
+        *_functions(connection),
+        *_session(connection),
     ]
     if differences:
         raise SchemaMismatch(differences)
@@ -181,6 +185,36 @@ def _rights(connection: BaseDatabaseWrapper) -> list[str]:
     missing = [f"the application lacks {_right(*item)}" for item in sorted(wanted - live)]
     excess = [f"the application should not have {_right(*item)}" for item in sorted(live - wanted)]
     return owned + missing + excess
+
+
+def _functions(connection: BaseDatabaseWrapper) -> list[str]:
+    """What the guards do, not only that they are called."""
+    wanted = {name: made.split("$$")[1] for name, made in guards.functions().items()}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace "
+            "AND proname = ANY(%s)",
+            [list(wanted)],
+        )
+        live = dict(cursor.fetchall())
+    return [
+        f"function {name} is {'another one' if name in live else 'missing'}"
+        for name, source in wanted.items()
+        if live.get(name) != source
+    ]
+
+
+def _session(connection: BaseDatabaseWrapper) -> list[str]:
+    """The time limits and the zone of a live session of this login."""
+    wanted = settings.DATABASE_SESSIONS[connection.alias]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(wanted)])
+        live = dict(cursor.fetchall())
+    return [
+        f"the session's {name} is {live[name]}, not {value}"
+        for name, value in wanted.items()
+        if live[name] != value
+    ]
 
 
 def _right(table: str, column: str, right: str) -> str:

@@ -23,7 +23,8 @@ class Refusal:
     node_id: str | None
     node_name: str | None
     row_hash: str
-    error: Excerpt
+    # None where our own recorder kept it as a payload.
+    error: Excerpt | None
     schema_mode: str
     destination: str
     created_at: datetime
@@ -46,14 +47,12 @@ def refusals_of(*, run_id: str, row_hash: str | None = None) -> tuple[tuple[Refu
 
 
 def _facts(record: ValidationError) -> Refusal:
-    said = excerpt(record, "error")
-    assert said is not None  # the column is NOT NULL
     return Refusal(
         error_id=record.error_id,
         node_id=record.node_id,
         node_name=node_name(record.node_id) if record.node_id is not None else None,
         row_hash=record.row_hash,
-        error=said,
+        error=excerpt(record, "error"),
         schema_mode=record.schema_mode,
         destination=record.destination,
         created_at=record.created_at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 
 from audit.models.fields import (
     ReasonedIndex,
@@ -55,6 +56,13 @@ class Artifact(models.Model):
                 "sink_node_id",
                 to_columns=("run_id", "node_id"),
                 name="artifacts_sink_node",
+            ),
+            unique(
+                "run_id",
+                "idempotency_key",
+                name="artifacts_once_per_key",
+                condition=Q(idempotency_key__isnull=False),
+                reason="A sink write that is told twice is recorded once.",
             ),
             finite("created_at", name="artifacts_times_finite"),
         ]

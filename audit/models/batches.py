@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 
 from audit.models.fields import (
     ReasonedIndex,
@@ -30,6 +31,7 @@ class Batch(models.Model):
     trigger_reason = text_field(null=True)
     trigger_type = word_field(TriggerType, null=True)
     attempt = models.IntegerField()
+    retry_of = id_field(null=True)
     status = word_field(BatchStatus)
     created_at = instant_field()
     completed_at = instant_field(null=True)
@@ -60,6 +62,20 @@ class Batch(models.Model):
                 "aggregation_state_id",
                 to_columns=("run_id", "state_id"),
                 name="batches_state",
+            ),
+            points_to(
+                "batches",
+                "run_id",
+                "retry_of",
+                to_columns=("run_id", "batch_id"),
+                name="batches_retry_of",
+            ),
+            unique(
+                "run_id",
+                "retry_of",
+                name="batches_retried_once",
+                condition=Q(retry_of__isnull=False),
+                reason="Two workers cannot both retry a failed batch.",
             ),
             one_of("trigger_type", TriggerType, name="batches_trigger_known"),
             one_of("status", BatchStatus, name="batches_status_known"),

@@ -52,7 +52,10 @@ class NodeState(models.Model):
     context_before_json = text_field(null=True)
     context_after_json = text_field(null=True)
     duration_ms = models.FloatField(null=True)
+    # What imported runs carry; ours keeps the error as a payload, so that it can be erased.
     error_json = text_field(null=True)
+    error_hash = hash_field(null=True)
+    error_ref = text_field(null=True)
     success_reason_json = text_field(null=True)
     started_at = instant_field()
     completed_at = instant_field(null=True)
@@ -110,6 +113,12 @@ class NodeState(models.Model):
                 | none_null(_ENDED),
                 name="node_states_failed",
                 violation_error_message="A failed state has an end and a duration.",
+            ),
+            models.CheckConstraint(
+                condition=Q(error_hash__isnull=True)
+                | Q(status__in=[NodeStateStatus.FAILED, NodeStateStatus.REJECTED]),
+                name="node_states_error_failed",
+                violation_error_message="Only a failed state has an error.",
             ),
             finite("started_at", "completed_at", name="node_states_times_finite"),
         ]
@@ -178,6 +187,8 @@ class Operation(models.Model):
     output_data_ref = text_field(null=True)
     output_data_hash = hash_field(null=True)
     error_message = text_field(null=True)
+    error_hash = hash_field(null=True)
+    error_ref = text_field(null=True)
     duration_ms = models.FloatField(null=True)
     node = link("audit.Node", "run_id", "node_id", back="operations")
 
@@ -210,6 +221,8 @@ class Call(models.Model):
     response_hash = hash_field(null=True)
     response_ref = text_field(null=True)
     error_json = text_field(null=True)
+    error_hash = hash_field(null=True)
+    error_ref = text_field(null=True)
     latency_ms = models.FloatField(null=True)
     created_at = instant_field()
     state = link("audit.NodeState", "run_id", "state_id", null=True, back="calls")
@@ -245,6 +258,13 @@ class Call(models.Model):
             one_of("call_type", CallType, name="calls_type_known"),
             one_of("status", CallStatus, name="calls_status_known"),
             finite("created_at", name="calls_times_finite"),
+        ]
+        indexes = [
+            ReasonedIndex(
+                fields=["run_id", "request_hash"],
+                name="calls_by_request",
+                reason="Replay: the recorded answers to this request, in order.",
+            ),
         ]
 
     def __str__(self) -> str:

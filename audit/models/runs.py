@@ -19,7 +19,7 @@ from audit.models.fields import (
     text_field,
     word_field,
 )
-from audit.vocabulary import ExportStatus, ReproducibilityGrade, RunEventKind, RunStatus
+from audit.vocabulary import ExportStatus, ReproducibilityGrade, RunEventKind, RunMode, RunStatus
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -59,6 +59,10 @@ class Run(models.Model):
     export_sink = text_field(null=True)
     schema_contract_json = text_field(null=True)
     schema_contract_hash = hash_field(null=True)
+    # Ours only: null in what was imported.
+    run_mode = word_field(RunMode, null=True)
+    replay_source_run_id = id_field(null=True)
+    recorder_version = text_field(null=True)
 
     objects = RunQuerySet.as_manager()
 
@@ -66,6 +70,7 @@ class Run(models.Model):
         db_table = "runs"
         constraints = [
             one_of("status", RunStatus, name="runs_status_known"),
+            one_of("run_mode", RunMode, name="runs_mode_known"),
             one_of("export_status", ExportStatus, name="runs_export_status_known"),
             one_of("reproducibility_grade", ReproducibilityGrade, name="runs_grade_known"),
             finite("started_at", "completed_at", "exported_at", name="runs_times_finite"),

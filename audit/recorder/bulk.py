@@ -14,7 +14,7 @@ from django.db import connection
 from psycopg import sql
 
 from audit.models import Batch, Checkpoint, NodeState, Operation, Run
-from audit.recorder.guards import MUTABLE_COLUMNS
+from audit.recorder.guards import AFTER_THE_END, MUTABLE_COLUMNS
 from audit.vocabulary import BatchStatus, NodeStateStatus, OperationStatus, RunStatus
 
 if TYPE_CHECKING:
@@ -29,15 +29,16 @@ OPEN_STATES: dict[type[models.Model], tuple[str, ...]] = {
     Batch: (BatchStatus.DRAFT, BatchStatus.EXECUTING),
     Operation: (OperationStatus.OPEN, OperationStatus.PENDING),
 }
-# What the original changes on a run even after it has ended.
-_AFTER_THE_END = (
-    "reproducibility_grade",
-    "export_status",
-    "export_error",
-    "exported_at",
-    "export_format",
-    "export_sink",
-)
+# A step that the file took between two imports; the guards want to see it.
+_STEPS_BETWEEN: dict[type[models.Model], str] = {
+    # It was resumed.
+    Run: "UPDATE {table} m SET status = 'running', "
+    "completed_at = CASE WHEN s.status = 'running' THEN s.completed_at END FROM {staged} s "
+    "WHERE {same} AND m.status IN ('failed', 'interrupted') "
+    "AND ROW(m.status, m.completed_at) IS DISTINCT FROM ROW(s.status, s.completed_at)",
+    Batch: "UPDATE {table} m SET status = 'executing' FROM {staged} s "
+    "WHERE {same} AND m.status = 'draft' AND s.status = 'completed'",
+}
 _MAX_LISTED = 1_000
 
 
@@ -141,6 +142,14 @@ def extend_run(staged: Sequence[type[models.Model]], *, run_id: str) -> dict[str
             table, name = sql.Identifier(model._meta.db_table), model._meta.db_table
             count = 0
             if columns := MUTABLE_COLUMNS.get(model):
+                if model in _STEPS_BETWEEN:
+                    cursor.execute(
+                        sql.SQL(_STEPS_BETWEEN[model]).format(
+                            table=table, staged=staged_name(model), same=_same_key(model)
+                        ),
+                        {"run": run_id},
+                    )
+                    count = cursor.rowcount
                 cursor.execute(
                     sql.SQL(
                         "UPDATE {table} m SET {assignments} FROM {staged} s "
@@ -158,7 +167,8 @@ def extend_run(staged: Sequence[type[models.Model]], *, run_id: str) -> dict[str
                     ),
                     {"run": run_id},
                 )
-                count += cursor.rowcount
+                # Some of these took the step between as well.
+                count = max(count, cursor.rowcount)
             names = _columns(model)
             cursor.execute(
                 sql.SQL(
@@ -177,6 +187,13 @@ def extend_run(staged: Sequence[type[models.Model]], *, run_id: str) -> dict[str
             if count:
                 added[name] = count
     return added
+
+
+def without_time_limits() -> None:
+    """Let this transaction take as long as it takes: a big run is loaded in minutes."""
+    with connection.cursor() as cursor:
+        for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            cursor.execute(f"SET LOCAL {setting} = 0")
 
 
 @contextlib.contextmanager
@@ -285,7 +302,7 @@ def _changed(model: type[models.Model]) -> sql.Composed:
     fixed = [column for column in every if column not in mutable]
     condition = sql.SQL("{} IS DISTINCT FROM {}").format(_row("m", fixed), _row("s", fixed))
     if mutable:
-        late = _AFTER_THE_END if model is Run else ()
+        late = AFTER_THE_END.get(model, ())
         final = [column for column in mutable if column not in late]
         condition = sql.SQL(
             "{fixed} OR (m.status <> ALL({open}) AND {old} IS DISTINCT FROM {new})"

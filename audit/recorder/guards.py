@@ -2,9 +2,11 @@
 
 `apply()` is idempotent, runs as the owner after every migration and says everything again,
 so a restored or half-migrated database ends in the same state. The application owns nothing.
-It may add to the audit trail, and change the few columns that a later import of a run that
-was still going has to move on. UPDATE is granted by column because a lock on a row needs
-UPDATE on at least one (PostgreSQL, "Explicit Locking").
+It may add to the audit trail, and move a record on that is still open: `TRANSITIONS` lists from
+where to where, `MUTABLE_COLUMNS` what may change on the way. A record that has ended never
+changes again, except a failed run that resumes. UPDATE is granted by column because a lock on a
+row needs UPDATE on at least one (PostgreSQL, "Explicit Locking"); rows that only grow are never
+locked: a unique rule decides between two that want to end the same token.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from django.db import connections, transaction
 from psycopg import sql
 
 from audit.models import AUDIT_MODELS, Batch, NodeState, Operation, Run
+from audit.vocabulary import BatchStatus, NodeStateStatus, OperationStatus, RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +43,8 @@ MUTABLE_COLUMNS: dict[type[models.Model], tuple[str, ...]] = {
         "context_after_json",
         "duration_ms",
         "error_json",
+        "error_hash",
+        "error_ref",
         "success_reason_json",
         "completed_at",
     ),
@@ -50,9 +55,56 @@ MUTABLE_COLUMNS: dict[type[models.Model], tuple[str, ...]] = {
         "output_data_ref",
         "output_data_hash",
         "error_message",
+        "error_hash",
+        "error_ref",
         "duration_ms",
     ),
 }
+
+# What the original changes on a run even after it has ended, and retention after a purge.
+AFTER_THE_END: dict[type[models.Model], tuple[str, ...]] = {
+    Run: (
+        "reproducibility_grade",
+        "export_status",
+        "export_error",
+        "exported_at",
+        "export_format",
+        "export_sink",
+    ),
+}
+
+# Every step that a status may take. `rejected` is an old word for failed.
+TRANSITIONS: dict[type[models.Model], tuple[tuple[str, str], ...]] = {
+    Run: (
+        *((RunStatus.RUNNING, end) for end in RunStatus.values if end != RunStatus.RUNNING),
+        # A resume.
+        (RunStatus.FAILED, RunStatus.RUNNING),
+        (RunStatus.INTERRUPTED, RunStatus.RUNNING),
+    ),
+    NodeState: tuple(
+        (start, end)
+        for start in (NodeStateStatus.OPEN, NodeStateStatus.PENDING)
+        for end in NodeStateStatus.values
+        if end not in {NodeStateStatus.OPEN, start}
+    ),
+    Batch: (
+        (BatchStatus.DRAFT, BatchStatus.EXECUTING),
+        (BatchStatus.DRAFT, BatchStatus.FAILED),
+        (BatchStatus.EXECUTING, BatchStatus.COMPLETED),
+        (BatchStatus.EXECUTING, BatchStatus.FAILED),
+    ),
+    Operation: (
+        (OperationStatus.OPEN, OperationStatus.PENDING),
+        (OperationStatus.OPEN, OperationStatus.COMPLETED),
+        (OperationStatus.OPEN, OperationStatus.FAILED),
+        (OperationStatus.PENDING, OperationStatus.COMPLETED),
+        (OperationStatus.PENDING, OperationStatus.FAILED),
+    ),
+}
+
+ONLY_GROWS = "LS001"
+NOT_A_TRANSITION = "LS002"
+NOT_MUTABLE = "LS003"
 
 GUARD_FUNCTION = """
 CREATE OR REPLACE FUNCTION landscape_append_only() RETURNS trigger
@@ -60,6 +112,25 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION '% of % is not possible: the audit trail only grows', TG_OP, TG_TABLE_NAME
         USING ERRCODE = 'LS001';
+END $$
+"""
+
+_TRANSITION_FUNCTION = """
+CREATE OR REPLACE FUNCTION {name}() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF ({old_fixed}) IS DISTINCT FROM ({new_fixed}) THEN
+        RAISE EXCEPTION 'a column of % that never changes would change', TG_TABLE_NAME
+            USING ERRCODE = 'LS003';
+    END IF;
+    IF ({old_open}) IS NOT DISTINCT FROM ({new_open}) THEN
+        RETURN NEW;
+    END IF;
+    IF OLD.status || '>' || NEW.status <> ALL ('{{{steps}}}'::text[]) THEN
+        RAISE EXCEPTION '% cannot go from % to %', TG_TABLE_NAME, OLD.status, NEW.status
+            USING ERRCODE = 'LS002';
+    END IF;
+    RETURN NEW;
 END $$
 """
 
@@ -87,6 +158,36 @@ def table_statements(model: type[models.Model]) -> Iterator[sql.Composed]:
     ).format(events=sql.SQL(guard_events(model)), table=table)
     # ALWAYS: a superuser's session_replication_role = replica does not switch it off.
     yield sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER landscape_append_only").format(table)
+    if model in TRANSITIONS:
+        yield sql.SQL(
+            "CREATE OR REPLACE TRIGGER landscape_transition BEFORE UPDATE ON {table} "
+            "FOR EACH ROW EXECUTE FUNCTION public.{function}()"
+        ).format(table=table, function=sql.Identifier(transition_name(model)))
+        yield sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER landscape_transition").format(table)
+
+
+def transition_name(model: type[models.Model]) -> str:
+    """The function behind a table's row guard."""
+    return f"landscape_transition_{model._meta.db_table}"
+
+
+def functions() -> dict[str, str]:
+    """Every guard function by name, as the statement that creates it."""
+    made = {"landscape_append_only": GUARD_FUNCTION}
+    for model, steps in TRANSITIONS.items():
+        columns = [str(field.column) for field in model._meta.concrete_fields]
+        mutable, late = MUTABLE_COLUMNS[model], AFTER_THE_END.get(model, ())
+        fixed = [column for column in columns if column not in mutable]
+        guarded = [column for column in mutable if column not in late]
+        made[transition_name(model)] = _TRANSITION_FUNCTION.format(
+            name=transition_name(model),
+            old_fixed=", ".join(f"OLD.{column}" for column in fixed),
+            new_fixed=", ".join(f"NEW.{column}" for column in fixed),
+            old_open=", ".join(f"OLD.{column}" for column in guarded),
+            new_open=", ".join(f"NEW.{column}" for column in guarded),
+            steps=",".join(f"{start}>{end}" for start, end in steps),
+        )
+    return made
 
 
 def comment_statements(model: type[models.Model]) -> Iterator[sql.Composed]:
@@ -149,7 +250,8 @@ def apply(*, owner: str = "owner", application: str = "default") -> None:
     tables = set(connection.introspection.table_names())
     every_model = apps.get_models(include_auto_created=True)
     with transaction.atomic(using=owner), connection.cursor() as cursor:
-        cursor.execute(GUARD_FUNCTION)
+        for function in functions().values():
+            cursor.execute(function)
         cursor.execute(
             sql.SQL("GRANT SELECT ON django_migrations TO {}").format(sql.Identifier(login))
         )

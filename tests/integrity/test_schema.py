@@ -114,13 +114,13 @@ DIFFERENCES = {
     ),
     "another version": (
         "UPDATE schema_info SET version = 99",
-        "UPDATE schema_info SET version = 1",
+        "UPDATE schema_info SET version = 2",
         "schema version 99",
     ),
     "an open migration": (
-        "DELETE FROM django_migrations WHERE name = '0002_schema_info'",
-        "INSERT INTO django_migrations VALUES (DEFAULT, 'audit', '0002_schema_info', now())",
-        "audit.0002_schema_info is not applied",
+        "DELETE FROM django_migrations WHERE name = '0003_native_records'",
+        "INSERT INTO django_migrations VALUES (DEFAULT, 'audit', '0003_native_records', now())",
+        "audit.0003_native_records is not applied",
     ),
     "a missing table": (
         "ALTER TABLE checkpoints RENAME TO elsewhere",
