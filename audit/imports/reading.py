@@ -111,14 +111,19 @@ def _staging() -> Iterator[Path]:
     """A private folder; what a killed importer left behind is removed on the way."""
     root = Path(settings.LANDSCAPE_VAR) / "staging"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for old in root.iterdir():
-        with contextlib.suppress(OSError), (old / "lock").open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(dir=root))
+    with (root / "gate").open("w") as gate:
+        # One importer at a time comes in: else it could clear away a folder that another one
+        # has just made and not locked yet.
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        for old in root.glob("*/lock"):
+            with contextlib.suppress(OSError), old.open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(old.parent, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(dir=root))
+        lock = (folder / "lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_SH)
     try:
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        with lock:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -265,7 +265,24 @@ class TestTheSource:
     def test_leaves_no_copy_behind(self, make_file, do_import, settings):
         do_import(make_file())
 
-        assert list((settings.LANDSCAPE_VAR / "staging").iterdir()) == []
+        left = [each.name for each in (settings.LANDSCAPE_VAR / "staging").iterdir()]
+        assert left == ["gate"]
+
+    def test_has_a_copy_that_nobody_clears_away(self, make_file, do_import):
+        """However many importers start at the same moment."""
+        path = make_file()
+        told = []
+        many = [
+            threading.Thread(target=lambda: told.append(list(opened_for_a_moment(path))))
+            for _each in range(24)
+        ]
+
+        for each in many:
+            each.start()
+        for each in many:
+            each.join()
+
+        assert told == [["one"]] * 24
 
     def test_clears_what_a_killed_importer_left(self, make_file, do_import, settings):
         forgotten = settings.LANDSCAPE_VAR / "staging" / "forgotten"
@@ -275,6 +292,11 @@ class TestTheSource:
         do_import(make_file())
 
         assert not forgotten.exists()
+
+
+def opened_for_a_moment(path):
+    with reading.opened(path) as source:
+        return source.run_ids
 
 
 def written_ahead(tmp_path):
