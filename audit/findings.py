@@ -24,6 +24,11 @@ class Found:
     occurrences: int = 1
 
 
+def further(code: str, level: str, table: str, detail: str, count: int) -> Found:
+    """The `count` records of a kind that come after those told one by one."""
+    return Found(code, level, table, "", f"{count:,} further records: {detail}", occurrences=count)
+
+
 def replace_for_run(*, run_id: str, found: Iterable[Found], at: datetime) -> dict[str, int]:
     """Make these the findings of the run, in place of earlier ones; return records by code.
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from audit import blobs, payloads
-from audit.findings import Found
+from audit.findings import Found, further
 from audit.vocabulary import FindingLevel, PayloadState
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def bring_payloads(
         for ref in unsound[state]:
             yield Found(code, FindingLevel.ERROR, "payloads", ref, detail)
         if more := beyond[state]:
-            yield _rest(code, "payloads", detail, more)
+            yield further(code, FindingLevel.ERROR, "payloads", detail, more)
 
 
 def _adopted(ref: str, folder: Path) -> tuple[str, int | None]:
@@ -139,9 +139,4 @@ def _told(keys: Iterator[str], *, code: str, table: str, detail: str) -> Iterato
     for key in islice(keys, _MAX_TOLD):
         yield Found(code, FindingLevel.ERROR, table, key, detail)
     if more := sum(1 for _key in keys):
-        yield _rest(code, table, detail, more)
-
-
-def _rest(code: str, table: str, detail: str, more: int) -> Found:
-    text = f"{more:,} further records: {detail}"
-    return Found(code, FindingLevel.ERROR, table, "", text, occurrences=more)
+        yield further(code, FindingLevel.ERROR, table, detail, more)

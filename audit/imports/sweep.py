@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from audit.findings import Found
+from audit.findings import Found, further
 from audit.imports.habits import QUIRKS
 from audit.imports.invariants import INVARIANTS
 from audit.models import Edge
@@ -69,11 +69,4 @@ def _found(cursor: CursorWrapper, check: Check, run_id: str) -> Iterator[Found]:
     for key, detail, _total in rows:
         yield Found(check.code, check.level, check.table, key, detail)
     if rows and (more := rows[0][2] - len(rows)):
-        yield Found(
-            check.code,
-            check.level,
-            check.table,
-            "",
-            f"{more:,} further records: {rows[0][1]}",
-            occurrences=more,
-        )
+        yield further(check.code, check.level, check.table, rows[0][1], more)
