@@ -20,7 +20,7 @@ _DERIVED_ID = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NodeFacts:
     """What a page says about a node wherever it names one."""
 
