@@ -8,14 +8,21 @@ Runs on a PostgreSQL of its own under var/bench, durable, and prints one line fo
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import sys
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var" / "bench"
@@ -61,6 +68,12 @@ def measure(rows: int, big: int) -> int:
     beside = statistics.median(recorded(rows) for _ in range(3))
     figures.say(f"recorder, beside an analysed run of {big:,} states", beside, "rows/s")
     figures.say("… / alone", beside / rate, "", at_least=0.8)
+    with ten_readers() as answers:
+        watched = statistics.median(recorded(rows) for _ in range(3))
+    figures.say("recorder, ten readers of run and token pages", watched, "rows/s")
+    figures.say("… / without them", watched / beside, "", at_least=0.5)
+    figures.say("pages that they read", answers[0], "")
+    figures.say("answers other than 200", answers[1], "", at_most=0)
     return figures.missed
 
 
@@ -77,6 +90,67 @@ class Figures:
         told = f"{value:,.0f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
         wanted = ", ".join(f"{word.replace('_', ' ')} {limit:g}" for word, limit in goal.items())
         print(f"{name:55} {told:>8} {unit:7} {wanted}{'' if good else '  MISSED'}", flush=True)
+
+
+@contextmanager
+def ten_readers() -> Iterator[list[int]]:
+    """Ten auditors, each asking the web server for a run or token page once a second.
+
+    Gives, when the block is over, how many pages they had and how many were no answer.
+    """
+    from django.conf import settings
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+
+    from audit.models import Token
+    from landscape_site.management.commands.up import listen, web_child
+    from landscape_site.supervisor import Supervisor
+
+    # The default settings, told: a production web server would ask for TLS.
+    os.environ["LANDSCAPE_DEBUG"] = "true"
+    auditor, _new = get_user_model().objects.get_or_create(username="reader", is_staff=True)
+    visitor = Client()
+    visitor.force_login(auditor)
+    cookie = visitor.cookies[settings.SESSION_COOKIE_NAME].value
+    tokens = list(Token.objects.values_list("run_id", "token_id").order_by("pk")[:1000])
+    pages = [f"/runs/{run}/" for run in {run for run, _token in tokens}]
+    pages += [f"/runs/{run}/tokens/{token}/" for run, token in tokens]
+    answers = [0, 0]
+    done = threading.Event()
+    with listen(0) as listener:
+        server = Supervisor([web_child(listener)])
+        server.start()
+        port = listener.getsockname()[1]
+        readers = [
+            threading.Thread(target=read, args=(port, cookie, pages[n::10], done, answers))
+            for n in range(10)
+        ]
+        for reader in readers:
+            reader.start()
+        try:
+            yield answers
+        finally:
+            done.set()
+            for reader in readers:
+                reader.join()
+            server.stop()
+
+
+def read(
+    port: int, cookie: str, pages: list[str], done: threading.Event, answers: list[int]
+) -> None:
+    """One page a second until it is over; the time of a page counts."""
+    for page in itertools.cycle(pages):
+        began = time.monotonic()
+        asked = Request(f"http://127.0.0.1:{port}{page}", headers={"Cookie": f"sessionid={cookie}"})
+        try:
+            with urlopen(asked, timeout=30) as answer:
+                good = answer.status == HTTPStatus.OK and b"<h1" in answer.read()
+        except OSError:
+            good = False
+        answers[0 if good else 1] += 1
+        if done.wait(max(0, 1 - (time.monotonic() - began))):
+            return
 
 
 def begin(name: str) -> str:

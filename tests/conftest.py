@@ -51,7 +51,7 @@ def django_db_setup(django_test_environment, django_db_blocker) -> Iterator[None
         assert database.startswith("test_")
     with pytest.MonkeyPatch.context() as patch:
         # Django's own flushes, which the guards on the audit tables refuse.
-        patch.setattr(TransactionTestCase, "_fixture_teardown", _empty_tables)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
         yield
     with django_db_blocker.unblock():
         for each in connections.all():
@@ -76,7 +76,7 @@ def _drop_forgotten_databases(owner: Any) -> None:
                     cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
 
 
-def _empty_tables(_test_case: TransactionTestCase) -> None:
+def empty_tables(_test_case: TransactionTestCase | None = None) -> None:
     """Empty what a test wrote, as the owner, past the guards and in one transaction."""
     with psycopg.connect(**connections["owner"].get_connection_params()) as owner:
         # A statement forgotten in some thread must not hang the session.

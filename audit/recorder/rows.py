@@ -22,6 +22,7 @@ from audit.recorder.writing import (
     one_event,
     prepared,
     require_running,
+    wrote,
 )
 from audit.vocabulary import PayloadState
 
@@ -215,6 +216,7 @@ def _add_many(model: type[M], values: list[dict[str, Any]], *, kind: str) -> lis
             [json.dumps(values, default=datetime.isoformat)],
         )
         written = cursor.rowcount
+    wrote(written)
     if written == len(values):
         return [model(**each) for each in values]
     # Some are there already: as they were told, or as somebody else told them.

@@ -53,6 +53,9 @@ _LIMITS = {
 }
 _MODELS = {model._meta.db_table: model for model in AUDIT_MODELS}
 _MAX_INTEGER = 2**31 - 1
+# Records of a session between which its plans are made anew: 512, 1,024 … 65,536.
+_FIRST_PLANS = 9
+_PLANS_SETTLED = 2**16
 # What a column holds, and how PostgreSQL calls that.
 _TYPES: dict[object, LiteralString] = {
     str: "text",
@@ -76,6 +79,22 @@ def prepared() -> Iterator[Any]:
     connection.ensure_connection()
     with connection.make_cursor(cast("Any", _Prepared(connection.connection))) as cursor:
         yield cursor
+
+
+def wrote(records: int) -> None:
+    """Let PostgreSQL plan anew each time that what this session has written has doubled.
+
+    It keeps a session's plans, also those of its foreign keys. Made while the tables were all but
+    empty, they read the whole run by whatever index begins with run_id, and go on doing so when
+    the run has grown: 2,500 rows/s instead of 17,000 at the first 10,000 rows of a new database.
+    """
+    session = cast("Any", connection.connection)
+    before = getattr(session, "landscape_wrote", 0)
+    session.landscape_wrote = before + records
+    if before < _PLANS_SETTLED and (before + records).bit_length() > max(
+        before.bit_length(), _FIRST_PLANS
+    ):
+        session.execute("DISCARD PLANS")
 
 
 @contextlib.contextmanager
@@ -206,6 +225,7 @@ def add(
         cursor.execute(statement, parameters)
         new = cursor.rowcount == 1
     if new:
+        wrote(1)
         return _instance(model, values), True
     return explain(model, values, kind=kind, live_token=live_token), False
 
