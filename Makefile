@@ -12,7 +12,8 @@ PYTHON := .venv/bin/python
 # A production that is complete and leads nowhere: settings are checked as they will be used.
 PRODUCTION := env LANDSCAPE_DEBUG=false LANDSCAPE_ALLOWED_HOSTS=landscape.example \
 	LANDSCAPE_SECRET_KEY=only-for-this-check-0123456789-abcdefghijklmnopqrstuvwxyz-9876543210 \
-	LANDSCAPE_DATABASE_URL=postgresql://nobody@localhost/nothing
+	LANDSCAPE_DATABASE_URL=postgresql://nobody@localhost/nothing \
+	LANDSCAPE_BROKER_URL=redis://localhost/0
 
 .PHONY: run test check faults bench help environment
 .DEFAULT_GOAL := help

@@ -47,7 +47,7 @@ def _services(words: list[str]) -> AbstractContextManager[None]:
     wants_help = not {"-h", "--help", "--version"}.isdisjoint(words)
     if not words or words[0] in WITHOUT_DATABASE or wants_help or not asked.private_services:
         return nullcontext()
-    return services.held(asked.var)
+    return services.held(asked.var, asked.private_services)
 
 
 if __name__ == "__main__":

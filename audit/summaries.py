@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from audit.models import RunSummary
+from audit.models import Run, RunSummary
+from audit.vocabulary import RunStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -80,6 +81,12 @@ def refresh(*, run_id: str, at: datetime) -> None:
             "computed_at": at,
         },
     )
+
+
+def due(*, limit: int) -> list[str]:
+    """Runs that have ended and have no figures yet."""
+    waiting = Run.objects.exclude(status=RunStatus.RUNNING).filter(summary=None)
+    return list(waiting.order_by("completed_at", "run_id").values_list("run_id", flat=True)[:limit])
 
 
 def _in_words(nodes: list[tuple[str, str]]) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 from environs import Env
 
+from landscape_site.services import POSTGRES, VALKEY
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -21,19 +23,21 @@ class Environment:
     allowed_hosts: tuple[str, ...]
     database: dict[str, Any] | None
     owner_database: dict[str, Any] | None
+    broker: str
     var: Path
     role: str
     admin_password: str
 
     @property
-    def private_services(self) -> bool:
-        """Whether Landscape runs its own PostgreSQL: nobody has named another one."""
-        return self.database is None
+    def private_services(self) -> tuple[str, ...]:
+        """What Landscape runs for itself, because nobody has named another one."""
+        parts = (POSTGRES if self.database is None else "", "" if self.broker else VALKEY)
+        return tuple(filter(None, parts))
 
     @property
-    def is_web(self) -> bool:
-        """Whether this process serves strangers: no owner login, no tracebacks in pages."""
-        return self.role == "web"
+    def may_own(self) -> bool:
+        """Whether this process may have the owner's login: only commands that people start."""
+        return self.role == "command"
 
     def missing_in_production(self) -> list[str]:
         """Name the variables without which production must not start."""
@@ -41,6 +45,7 @@ class Environment:
             "LANDSCAPE_SECRET_KEY": self.secret_key,
             "LANDSCAPE_ALLOWED_HOSTS": self.allowed_hosts,
             "LANDSCAPE_DATABASE_URL": self.database,
+            "LANDSCAPE_BROKER_URL": self.broker,
         }
         return [name for name, value in needed.items() if not value]
 
@@ -58,6 +63,7 @@ def read() -> Environment:
         allowed_hosts=tuple(env.list("LANDSCAPE_ALLOWED_HOSTS", default=[])),
         database=_database(env, "LANDSCAPE_DATABASE_URL"),
         owner_database=_database(env, "LANDSCAPE_OWNER_DATABASE_URL"),
+        broker=env.str("LANDSCAPE_BROKER_URL", default=""),
         var=Path(env.str("LANDSCAPE_VAR", default="") or BASE_DIR / "var").resolve(),
         role=env.str("LANDSCAPE_ROLE", default="command"),
         admin_password=env.str("LANDSCAPE_ADMIN_PASSWORD", default=""),

@@ -1,6 +1,6 @@
 """The process that owns the private services: starts them, revives them, stops them.
 
-    python -m landscape_site.keeper VAR [--not-durable]
+    python -m landscape_site.keeper VAR PART... [--not-durable]
 
 It lives as long as anybody holds the services (see `services`), says "ready" on its standard
 output once they answer, or else why they do not, and ends when the last holder is gone. If it
@@ -18,8 +18,9 @@ from pathlib import Path
 
 from landscape_site.places import Places, ServicesUnavailable
 from landscape_site.postgres import create_cluster, postgres_child
-from landscape_site.services import try_lock
+from landscape_site.services import ALL, POSTGRES, VALKEY, try_lock
 from landscape_site.supervisor import ChildFailed, Supervisor
+from landscape_site.valkey import valkey_child
 
 _TICK = 0.1
 
@@ -28,6 +29,7 @@ def main() -> int:
     """Keep the services of one installation until nobody needs them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("var", type=Path)
+    parser.add_argument("parts", nargs="+", choices=ALL)
     parser.add_argument("--not-durable", action="store_true")
     options = parser.parse_args()
     places = Places(options.var)
@@ -41,8 +43,13 @@ def main() -> int:
         keeper.write(f"{os.getpid()}".encode())
         keeper.flush()
         try:
-            create_cluster(places)
-            supervisor = Supervisor([postgres_child(places, durable=not options.not_durable)])
+            children = []
+            if POSTGRES in options.parts:
+                create_cluster(places)
+                children.append(postgres_child(places, durable=not options.not_durable))
+            if VALKEY in options.parts:
+                children.append(valkey_child(places))
+            supervisor = Supervisor(children)
             supervisor.start()
         except (ChildFailed, ServicesUnavailable, OSError) as error:
             _answer(str(error))
@@ -55,6 +62,7 @@ def main() -> int:
                 time.sleep(_TICK)
         finally:
             supervisor.stop()
+            places.queue_socket.unlink(missing_ok=True)
             with suppress(OSError):
                 places.sockets.rmdir()
     return 0

@@ -8,6 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_LONGEST_NAME = ".s.PGSQL.5432"
+_LONGEST_SOCKET_PATH = 107
+
 
 class ServicesUnavailable(Exception):
     """The private services cannot be used; the message says what to do."""
@@ -26,6 +29,18 @@ class Places:
     @property
     def log(self) -> Path:
         return self.var / "postgres.log"
+
+    @property
+    def queue(self) -> Path:
+        return self.var / "valkey"
+
+    @property
+    def queue_log(self) -> Path:
+        return self.var / "valkey.log"
+
+    @property
+    def queue_socket(self) -> Path:
+        return self.sockets / "valkey"
 
     @property
     def keeper_log(self) -> Path:
@@ -55,6 +70,25 @@ def make_private(directory: Path) -> None:
     if not directory.parent.exists():
         make_private(directory.parent)
     directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def open_sockets(places: Places) -> None:
+    """Create the directory of the sockets, for this user alone.
+
+    Raises:
+        ServicesUnavailable: it cannot be trusted, or its path is too long.
+    """
+    directory = places.sockets
+    if len(os.fsencode(directory / _LONGEST_NAME)) > _LONGEST_SOCKET_PATH:
+        raise ServicesUnavailable(f"{directory} is too long for a socket: set a shorter TMPDIR.")
+    directory.mkdir(mode=0o700, exist_ok=True)
+    status = directory.lstat()
+    # The temporary directory is everybody's: another user may have been there first.
+    if status.st_uid != os.getuid() or not directory.is_dir() or directory.is_symlink():
+        raise ServicesUnavailable(
+            f"{directory} is not a directory of this user. Remove it, or set another TMPDIR."
+        )
+    directory.chmod(0o700)
 
 
 def secret(path: Path) -> str:

@@ -14,7 +14,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from landscape_site.places import Places, ServicesUnavailable, make_private, secret
+from landscape_site.places import (
+    Places,
+    ServicesUnavailable,
+    make_private,
+    open_sockets,
+    secret,
+)
 from landscape_site.supervisor import Child, run_as_child
 
 DATABASE = "landscape"
@@ -23,7 +29,6 @@ OWNER_LOGIN = "landscape_owner"
 CLUSTER_LOGIN = "landscape_cluster"
 
 _SOCKET = ".s.PGSQL.5432"
-_LONGEST_SOCKET_PATH = 107
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _ANSWERS_WITHIN = 5.0
 _BIGGEST_LOG = 10_000_000
@@ -88,7 +93,7 @@ def create_cluster(places: Places) -> None:
         return
     programs = find_postgres()
     building = places.var / "postgres.new"
-    _end_strays(building)
+    end_strays(building)
     shutil.rmtree(building, ignore_errors=True)
     make_private(places.var)
     passwords = {
@@ -166,7 +171,7 @@ def accepts_connections(places: Places) -> bool:
             return False
 
 
-def strays(data: Path) -> list[int]:
+def strays(data: Path, program: str = "postgres") -> list[int]:
     """The processes that have a data directory open: a server's, even without postmaster."""
     # By working directory: process ids are reused, and a title can be anything.
     found = []
@@ -176,7 +181,7 @@ def strays(data: Path) -> list[int]:
         try:
             if str((process / "cwd").readlink()) in homes:
                 name = (process / "comm").read_text().strip()
-                if name == "postgres":
+                if name.startswith(program):
                     found.append(int(process.name))
         except OSError:
             continue
@@ -189,32 +194,19 @@ def _clear_the_way(places: Places) -> None:
     PostgreSQL trusts the process id in its lock files; after a crash that id may by now belong
     to something else, and then it would refuse to start. We know better: we hold the lock.
     """
-    _end_strays(places.data)
+    end_strays(places.data)
     (places.data / "postmaster.pid").unlink(missing_ok=True)
-    _open_sockets(places.sockets)
+    open_sockets(places)
     for name in (_SOCKET, f"{_SOCKET}.lock"):
         (places.sockets / name).unlink(missing_ok=True)
     if places.log.exists() and places.log.stat().st_size > _BIGGEST_LOG:
         places.log.replace(places.log.with_suffix(".log.1"))
 
 
-def _open_sockets(directory: Path) -> None:
-    if len(os.fsencode(directory / _SOCKET)) > _LONGEST_SOCKET_PATH:
-        raise ServicesUnavailable(f"{directory} is too long for a socket: set a shorter TMPDIR.")
-    directory.mkdir(mode=0o700, exist_ok=True)
-    status = directory.lstat()
-    # The temporary directory is everybody's: another user may have been there first.
-    if status.st_uid != os.getuid() or not directory.is_dir() or directory.is_symlink():
-        raise ServicesUnavailable(
-            f"{directory} is not a directory of this user. Remove it, or set another TMPDIR."
-        )
-    directory.chmod(0o700)
-
-
-def _end_strays(data: Path) -> None:
+def end_strays(data: Path, program: str = "postgres") -> None:
     """End server processes that lost their postmaster, or their keeper, and still hold data."""
     gentle_until = time.monotonic() + _STRAYS_LEAVE_WITHIN
-    while found := strays(data):
+    while found := strays(data, program):
         if time.monotonic() > gentle_until:
             for pid in found:
                 # Without their postmaster they can only be in the way; recovery follows anyway.

@@ -1,10 +1,10 @@
 """Who may use the private services, and for how long they run.
 
-Trial runs, development and tests use a PostgreSQL of their own, under LANDSCAPE_VAR. It runs as
-long as any process holds it, and the kernel does the counting by three file locks:
+Trial runs, development and tests use a PostgreSQL and a Valkey of their own, under LANDSCAPE_VAR.
+They run as long as any process holds them, and the kernel does the counting by three file locks:
 
 * `users` is shared by every process that needs the services, until it ends, however it ends;
-* `keeper` belongs to the one process that started the server and stops it once `users` is free;
+* `keeper` belongs to the one process that started them and stops them once `users` is free;
 * `gate` is held while somebody comes or goes, so that nobody comes while the last one goes.
 
 Standard library only: the keeper starts in a moment, and settings can ask for paths.
@@ -14,22 +14,27 @@ import fcntl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from landscape_site import valkey
 from landscape_site.places import Places, ServicesUnavailable, make_private
 from landscape_site.postgres import accepts_connections, postmaster_ready
 
 _READY_WITHIN = 60.0
 _KEEPER_READY = "ready"
 KEEPER = "landscape_site.keeper"
+POSTGRES, VALKEY = "postgres", "valkey"
+ALL = (POSTGRES, VALKEY)
 
 
 @contextmanager
-def held(var: Path, *, durable: bool = True) -> Iterator[None]:
+def held(var: Path, parts: Collection[str] = ALL, *, durable: bool = True) -> Iterator[None]:
     """Have the services running while the block runs, starting them if nobody did.
+
+    `parts` are those that this installation has for itself; the others are somewhere else.
 
     Raises:
         ServicesUnavailable: they cannot be started; the message says why.
@@ -40,7 +45,7 @@ def held(var: Path, *, durable: bool = True) -> Iterator[None]:
         with _locked(places.lock("gate")):
             # Waits for a keeper that is just shutting down.
             fcntl.flock(users, fcntl.LOCK_SH)
-            _ensure(places, durable=durable)
+            _ensure(places, parts, durable=durable)
         try:
             yield
         finally:
@@ -48,7 +53,7 @@ def held(var: Path, *, durable: bool = True) -> Iterator[None]:
                 _leave(users, places)
 
 
-def ensure(var: Path) -> bool:
+def ensure(var: Path, parts: Collection[str] = ALL) -> bool:
     """Start the services again if their keeper was killed; return whether that was needed.
 
     Only for a process that holds them.
@@ -60,7 +65,7 @@ def ensure(var: Path) -> bool:
     if not _is_free(places.lock("keeper")):
         return False
     with _locked(places.lock("gate")):
-        _ensure(places, durable=True)
+        _ensure(places, parts, durable=True)
     return True
 
 
@@ -73,22 +78,29 @@ def try_lock(file: IO[bytes]) -> bool:
     return True
 
 
-def _ensure(places: Places, *, durable: bool) -> None:
+def _ensure(places: Places, parts: Collection[str], *, durable: bool) -> None:
     deadline = time.monotonic() + _READY_WITHIN
     # A keeper that was killed holds its lock for a moment, and its server still answers.
     while not _is_free(places.lock("keeper")):
-        if _keeper_lives(places) and postmaster_ready(places) and accepts_connections(places):
+        if _keeper_lives(places) and all(_answers(places, part) for part in parts):
             return
         if time.monotonic() > deadline:
             raise ServicesUnavailable(
-                f"PostgreSQL is kept by another process but does not answer; see {places.log}."
+                f"Another process keeps the services, but {' and '.join(parts)} do not all answer;"
+                f" see {places.keeper_log} and {places.log}."
             )
         time.sleep(0.05)
-    _start_keeper(places, durable=durable)
+    _start_keeper(places, parts, durable=durable)
 
 
-def _start_keeper(places: Places, *, durable: bool) -> None:
-    command = [sys.executable, "-m", KEEPER, str(places.var)]
+def _answers(places: Places, part: str) -> bool:
+    if part == VALKEY:
+        return valkey.answers(places)
+    return postmaster_ready(places) and accepts_connections(places)
+
+
+def _start_keeper(places: Places, parts: Collection[str], *, durable: bool) -> None:
+    command = [sys.executable, "-m", KEEPER, str(places.var), *sorted(parts)]
     if not durable:
         command.append("--not-durable")
     with places.keeper_log.open("ab") as log:

@@ -18,8 +18,10 @@ if PRODUCTION and (missing := ENV.missing_in_production()):
         f"LANDSCAPE_DEBUG is false, so this is production, and it needs: {', '.join(missing)}."
         " docs/settings.md says what they mean."
     )
-if ENV.role not in {"command", "web"}:
-    raise ImproperlyConfigured(f"LANDSCAPE_ROLE is “{ENV.role}”; it may be “command” or “web”.")
+if ENV.role not in {"command", "web", "worker"}:
+    raise ImproperlyConfigured(
+        f"LANDSCAPE_ROLE is “{ENV.role}”; it may be “command”, “web” or “worker”."
+    )
 
 # Where this installation keeps its own files; the application asks here for room.
 LANDSCAPE_VAR = ENV.var
@@ -27,11 +29,11 @@ _PLACES = places.Places(ENV.var)
 
 SECRET_KEY = ENV.secret_key or places.secret(_PLACES.secret_key)
 # Pages served to people show no tracebacks, in a trial as in production; `runserver` does.
-DEBUG = not PRODUCTION and not ENV.is_web
+DEBUG = not PRODUCTION and ENV.may_own
 ALLOWED_HOSTS = list(ENV.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]"]
 
 INSTALLED_APPS = [
-    "landscape_site",
+    "landscape_site.apps.LandscapeConfig",
     "audit.apps.AuditConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -143,10 +145,10 @@ DATABASES = {
     if ENV.database
     else _private(postgres.APPLICATION_LOGIN, "default"),
 }
-if not ENV.is_web:
+if ENV.may_own:
     if ENV.owner_database:
         DATABASES["owner"] = _connection(ENV.owner_database, "owner")
-    elif ENV.private_services:
+    elif not ENV.database:
         DATABASES["owner"] = _private(postgres.OWNER_LOGIN, "owner")
 if "owner" in DATABASES:
     # Without this Django's test runner makes `owner` wait for `default`. Never MIRROR here:
@@ -177,6 +179,33 @@ LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = LOGIN_URL
 ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
 SESSION_COOKIE_AGE = 12 * 60 * 60
+
+# Work that takes longer than a page. The database knows what is to be done; a message only rings
+# a bell, so losing all of them costs seconds (docs/decisions/0005-background.md).
+CELERY_BROKER_URL = ENV.broker or f"redis+socket://{_PLACES.queue_socket}?virtual_host=0"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Longer than any task: a shorter one would run a long task twice at once.
+    "visibility_timeout": 6 * 60 * 60,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    # A page that rings must not wait for a server that is not there.
+    "socket_connect_timeout": 1,
+    "socket_timeout": 5,
+    "max_retries": 1,
+    "interval_start": 0,
+}
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_TIME_LIMIT = 5 * 60 * 60
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 200
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = 500_000  # kB
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -156,12 +156,17 @@ class Site:
             return None
 
     def web_processes(self):
+        return self.processes("gunicorn", "landscape_site.wsgi")
+
+    def workers(self):
+        return self.processes("celery", "worker")
+
+    def sweepers(self):
+        return self.processes("manage.py", "sweep")
+
+    def processes(self, *words):
         # Every Landscape's look the same; the environment says whose they are.
-        return [
-            pid
-            for pid in processes("gunicorn", "landscape_site.wsgi")
-            if str(self.var).encode() in environment_of(pid)
-        ]
+        return [pid for pid in processes(*words) if str(self.var).encode() in environment_of(pid)]
 
 
 def environment_of(pid):

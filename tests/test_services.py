@@ -13,8 +13,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 
-from landscape_site import places, postgres, services
+from landscape_site import places, postgres, services, valkey
 from landscape_site.places import Places, ServicesUnavailable
 from landscape_site.services import held
 from tests.running import ROOT, command, connect, keepers, run, servers, until
@@ -107,7 +108,7 @@ class TestCluster:
 
     def test_keeps_everything_from_other_users(self, cluster):
         here = Places(cluster)
-        directories = [here.var, here.data, here.secret_key.parent, here.sockets]
+        directories = [here.var, here.data, here.queue, here.secret_key.parent, here.sockets]
         secrets = sorted(here.secret_key.parent.iterdir())
 
         assert {stat.S_IMODE(path.stat().st_mode) for path in directories} == {0o700}
@@ -275,7 +276,7 @@ def as_nobody(python: str, script: str, packages: Path) -> tuple[int, str, str] 
 class TestKeeper:
     def test_is_alone(self, cluster):
         second = subprocess.run(
-            [sys.executable, "-m", "landscape_site.keeper", str(cluster)],
+            [sys.executable, "-m", "landscape_site.keeper", str(cluster), *services.ALL],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -429,13 +430,53 @@ class TestCommands:
         assert said.startswith("There is no PostgreSQL here")
         assert "Traceback" not in said
 
-    def test_start_nothing_when_a_database_was_named(self, empty_var):
-        url = "postgresql://nobody@127.0.0.1:1/nothing"
-        code, said = run(empty_var, "showmigrations", LANDSCAPE_DATABASE_URL=url)
+    def test_start_nothing_when_everything_was_named(self, empty_var):
+        code, said = run(
+            empty_var,
+            "showmigrations",
+            LANDSCAPE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing",
+            LANDSCAPE_BROKER_URL="redis://127.0.0.1:1/0",
+        )
 
         assert code == 1
         assert "Connection refused" in said or "connection to server" in said
-        assert not (empty_var / "postgres").exists()
+        assert not empty_var.exists() or not list(empty_var.glob("[pv]*"))
+
+    def test_start_only_what_was_not_named(self, empty_var):
+        with held(empty_var, ["valkey"]):
+            assert valkey.answers(Places(empty_var))
+            assert not Places(empty_var).data.exists()
+
+        assert not valkey.answers(Places(empty_var))
+        assert not Places(empty_var).sockets.exists()
+
+
+class TestValkey:
+    def test_keeps_what_was_queued(self, var):
+        with held(var, durable=False), queue(var) as client:
+            client.rpush("hints", "1", "2")
+        with held(var, durable=False), queue(var) as client:
+            assert client.lrange("hints", 0, -1) == [b"1", b"2"]
+
+    def test_refuses_rather_than_forget(self, cluster):
+        with queue(cluster) as client:
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            assert client.config_get("port") == {"port": "0"}
+
+    def test_comes_back_when_it_was_killed(self, var):
+        with held(var, durable=False):
+            (pid,) = postgres.strays(Places(var).queue, "valkey")
+            with queue(var) as client:
+                client.rpush("hints", "1")
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: postgres.strays(Places(var).queue, "valkey") not in ([], [pid]))
+            until(lambda: valkey.answers(Places(var)))
+            with queue(var) as client:
+                assert client.llen("hints") == 1
+
+
+def queue(var):
+    return redis.Redis(unix_socket_path=str(Places(var).queue_socket))
 
 
 class TestAdopting:

@@ -20,6 +20,7 @@ COMPLETE = {
     "LANDSCAPE_SECRET_KEY": "k" * 20 + "0123456789abcdefghijklmnopqrstuvwxyz-ABCDEFG",
     "LANDSCAPE_ALLOWED_HOSTS": "landscape.example,other.example",
     "LANDSCAPE_DATABASE_URL": "postgresql://app:secret@db.example/landscape",
+    "LANDSCAPE_BROKER_URL": "rediss://:secret@queue.example/0",
 }
 
 
@@ -72,20 +73,28 @@ class TestDevelopment:
 
         assert users == "['landscape_app', 'landscape_owner']"
 
+    def test_rings_in_the_private_valkey_or_the_one_that_is_named(self, tmp_path):
+        asked = "settings.CELERY_BROKER_URL"
+        own = f"redis+socket://{Places(tmp_path).queue_socket}?virtual_host=0"
+
+        assert ask(tmp_path, asked) == own
+        assert ask(tmp_path, asked, LANDSCAPE_BROKER_URL="redis://q/1") == "redis://q/1"
+
     def test_shows_tracebacks_to_commands_only(self, tmp_path):
         assert ask(tmp_path, "settings.DEBUG") == "True"
         assert ask(tmp_path, "settings.DEBUG", LANDSCAPE_ROLE="web") == "False"
 
 
-class TestWebProcess:
-    def test_has_no_owner_login(self, tmp_path):
+class TestChildren:
+    @pytest.mark.parametrize("role", ["web", "worker"])
+    def test_have_no_owner_login(self, tmp_path, role):
         owner = "postgresql://owner:secret@db.example/landscape"
 
         for environment in ({}, COMPLETE | {"LANDSCAPE_OWNER_DATABASE_URL": owner}):
-            aliases = ask(tmp_path, "list(settings.DATABASES)", LANDSCAPE_ROLE="web", **environment)
+            aliases = ask(tmp_path, "list(settings.DATABASES)", LANDSCAPE_ROLE=role, **environment)
             assert aliases == "['default']"
 
-    def test_is_the_only_other_role(self, tmp_path):
+    def test_have_a_role_that_exists(self, tmp_path):
         code, said = run(tmp_path, "check", LANDSCAPE_ROLE="boss")
 
         assert code == 1
@@ -93,9 +102,7 @@ class TestWebProcess:
 
 
 class TestProduction:
-    @pytest.mark.parametrize(
-        "missing", ["LANDSCAPE_SECRET_KEY", "LANDSCAPE_ALLOWED_HOSTS", "LANDSCAPE_DATABASE_URL"]
-    )
+    @pytest.mark.parametrize("missing", sorted(COMPLETE.keys() - {"LANDSCAPE_DEBUG"}))
     def test_names_the_one_variable_that_is_missing(self, tmp_path, missing):
         code, said = run(tmp_path, "check", **COMPLETE | {missing: ""})
 
@@ -111,6 +118,7 @@ class TestProduction:
             "LANDSCAPE_SECRET_KEY",
             "LANDSCAPE_ALLOWED_HOSTS",
             "LANDSCAPE_DATABASE_URL",
+            "LANDSCAPE_BROKER_URL",
         ]
 
     def test_writes_nothing_when_it_refuses(self, tmp_path):

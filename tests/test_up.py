@@ -106,6 +106,7 @@ class TestProduction:
                 "LANDSCAPE_ALLOWED_HOSTS": "landscape.example",
                 "LANDSCAPE_DATABASE_URL": url[postgres.APPLICATION_LOGIN],
                 "LANDSCAPE_OWNER_DATABASE_URL": url[postgres.OWNER_LOGIN],
+                "LANDSCAPE_BROKER_URL": f"redis+socket://{Places(var).queue_socket}",
             }
 
     def test_migrates_serves_and_starts_no_services(self, start, environment):
@@ -130,6 +131,7 @@ class TestProduction:
         assert environments
         assert not [one for one in environments if b"LANDSCAPE_OWNER_DATABASE_URL" in one]
         assert not (site.var / "postgres").exists()
+        assert not (site.var / "valkey").exists()
 
     def test_refuses_a_database_that_nobody_has_migrated(self, tmp_path, environment):
         del environment["LANDSCAPE_OWNER_DATABASE_URL"]
@@ -176,7 +178,7 @@ class TestFirstAdministrator:
         assert get_user_model().objects.get() == auditor
 
 
-class TestWebEnvironment:
+class TestEnvironmentOfChildren:
     def test_leaves_out_what_only_up_needs(self):
         own = {
             "PATH": "/bin",
@@ -185,7 +187,7 @@ class TestWebEnvironment:
             "LANDSCAPE_ADMIN_PASSWORD": "secret",
         }
 
-        assert up.web_environment(own) == {
+        assert up.environment_for("web", own) == {
             "PATH": "/bin",
             "LANDSCAPE_DATABASE_URL": "the application's",
             "LANDSCAPE_ROLE": "web",

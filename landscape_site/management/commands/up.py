@@ -39,7 +39,7 @@ ADMINISTRATOR = "admin"
 
 _TICK = 0.5
 # The web process gets neither of these: it serves strangers.
-_KEPT_FROM_WEB = {"LANDSCAPE_OWNER_DATABASE_URL", "LANDSCAPE_ADMIN_PASSWORD"}
+_ONLY_FOR_UP = {"LANDSCAPE_OWNER_DATABASE_URL", "LANDSCAPE_ADMIN_PASSWORD"}
 
 
 class Command(BaseCommand):
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         with listen(port) as listener:
             self._prepare(imports)
             address = f"http://{HOST}:{listener.getsockname()[1]}/"
-            supervisor = Supervisor([web_child(listener)])
+            supervisor = Supervisor([web_child(listener), worker_child(), sweeper_child()])
             try:
                 supervisor.start()
                 self._say(f"Landscape is ready at {address}  (sign in as {ADMINISTRATOR})")
@@ -164,24 +164,51 @@ def web_child(listener: socket.socket) -> Child:
         name="The web server",
         command=command,
         ready=partial(_answers, listener.getsockname()[1]),
-        environment=web_environment(os.environ),
+        environment=environment_for("web", os.environ),
         pass_fds=[listener.fileno()],
         patience=30,
     )
 
 
-def web_environment(own: Mapping[str, str]) -> dict[str, str]:
-    """What the web process may know: everything but what only `up` needs."""
-    kept = {name: value for name, value in own.items() if name not in _KEPT_FROM_WEB}
-    return kept | {"LANDSCAPE_ROLE": "web"}
+def worker_child() -> Child:
+    """Describe the process that does what takes longer than a page."""
+    command = [sys.executable, "-m", "celery", "--app", "landscape_site", "worker"]
+    command += ["--concurrency", "2", "--loglevel", "warning", "--without-gossip"]
+    command += ["--without-mingle", "--hostname", "landscape@%h"]
+    return _background("The worker", command)
+
+
+def sweeper_child() -> Child:
+    """Describe the process that finds what is due."""
+    return _background(
+        "The sweeper", [sys.executable, str(settings.BASE_DIR / "manage.py"), "sweep"]
+    )
+
+
+def _background(name: str, command: list[str]) -> Child:
+    return Child(
+        name=name,
+        command=command,
+        # Pages do not wait for it; if it dies it is started again.
+        ready=lambda _pid: True,
+        environment=environment_for("worker", os.environ),
+        patience=30,
+    )
+
+
+def environment_for(role: str, own: Mapping[str, str]) -> dict[str, str]:
+    """What a child may know: everything but what only `up` needs."""
+    kept = {name: value for name, value in own.items() if name not in _ONLY_FOR_UP}
+    return kept | {"LANDSCAPE_ROLE": role}
 
 
 def keep(supervisor: Supervisor) -> NoReturn:
     """Keep the web server and the private services alive until a signal says otherwise."""
     while True:
         try:
-            if settings.ENV.private_services and services.ensure(settings.LANDSCAPE_VAR):
-                logger.warning("PostgreSQL's keeper was gone; both are running again.")
+            parts = settings.ENV.private_services
+            if parts and services.ensure(settings.LANDSCAPE_VAR, parts):
+                logger.warning("The keeper of the services was gone; they are running again.")
         except ServicesUnavailable as error:
             logger.error("%s Trying again.", error)  # noqa: TRY400 - the sentence says it all
         for event in supervisor.revive():

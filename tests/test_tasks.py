@@ -1,0 +1,102 @@
+"""Work in the background, with the real worker, sweeper and Valkey of a Landscape that runs."""
+
+import os
+import signal
+
+import pytest
+import redis
+
+from landscape_site import postgres
+from landscape_site.places import Places
+from tests.running import connect, run, until
+
+RECORD = """
+from datetime import UTC, datetime
+from audit import recorder
+at = datetime.now(UTC)
+recorder.begin_run(run_id={0!r}, settings={{}}, at=at)
+recorder.complete_run(run_id={0!r}, status="completed", at=at)
+"""
+
+
+def record(var, run_id, **environment):
+    code, said = run(var, "shell", "-v0", "-c", RECORD.format(run_id), **environment)
+    assert code == 0, said
+
+
+def summarised(var, run_id):
+    with connect(var) as application:
+        return application.execute(
+            "SELECT 1 FROM run_summaries WHERE run_id = %s", [run_id]
+        ).fetchone()
+
+
+class TestBackground:
+    def test_counts_a_run_that_has_ended(self, start):
+        site = start()
+        site.wait_for("Landscape is ready")
+
+        record(site.var, "r")
+
+        until(lambda: summarised(site.var, "r"))
+
+    @pytest.mark.faults
+    def test_goes_on_after_each_of_its_parts_was_killed(self, start, rounds):
+        site = start()
+        site.wait_for("Landscape is ready")
+        parts = [
+            site.workers,
+            site.sweepers,
+            lambda: postgres.strays(Places(site.var).queue, "valkey"),
+        ]
+        for each in range(rounds(12)):
+            for pid in until(parts[each % 3]):
+                os.kill(pid, signal.SIGKILL)
+
+            record(site.var, f"r{each}")
+
+            until(lambda each=each: summarised(site.var, f"r{each}"), seconds=60)
+
+    @pytest.mark.faults
+    def test_rings_again_for_what_the_broker_forgot(self, start):
+        site = start()
+        site.wait_for("Landscape is ready")
+        for pid in until(site.workers):
+            os.kill(pid, signal.SIGSTOP)
+        record(site.var, "r")
+        until(lambda: hints(site.var))
+        flush(site.var)
+        for pid in site.workers():
+            os.kill(pid, signal.SIGCONT)
+
+        until(lambda: summarised(site.var, "r"), seconds=60)
+
+
+class TestRinging:
+    def test_waits_a_moment_for_a_broker_that_is_not_there(self, tmp_path, new_cluster):
+        new_cluster(tmp_path / "var")
+        script = "import time; from audit import tasks; began = time.monotonic()\n"
+        script += "tasks.enqueue_summary('r'); print('took', time.monotonic() - began)"
+
+        code, said = run(
+            tmp_path / "var",
+            "shell",
+            "-v0",
+            "-c",
+            script,
+            LANDSCAPE_BROKER_URL="redis://127.0.0.1:1/0",
+        )
+
+        assert code == 0, said
+        assert "The sweeper rings again" in said
+        assert float(said.rsplit("took", 1)[1]) < 5
+
+
+def hints(var):
+    with redis.Redis(unix_socket_path=str(Places(var).queue_socket)) as client:
+        return client.llen("default")
+
+
+def flush(var):
+    with redis.Redis(unix_socket_path=str(Places(var).queue_socket)) as client:
+        client.flushall()
