@@ -106,7 +106,8 @@ class ParentLink:
 class BatchFacts:
     """A batch; `members` and `outputs` are those in this closure, `members_total` all there are.
 
-    A member is (token id, ordinal), an output (`token` or `artifact`, its id).
+    A member is (token id, ordinal), an output (`token` or `artifact`, its id). `inferred` when
+    no record names the outputs: then they are told by the verdicts of the members.
     """
 
     batch_id: str
@@ -118,6 +119,7 @@ class BatchFacts:
     members_total: int
     members: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, str], ...]
+    inferred: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,8 +140,9 @@ class PathStep:
 class GroupFacts:
     """Equal siblings that are told together and are not among the closure's tokens.
 
-    `tokens` is how many; `group_key` names the group across requests. Durations are those of
-    a token from its first start to its last end, in milliseconds.
+    `tokens` is how many; `group_key` names the group across requests. The token `example_id`
+    is equal to them and is among the closure's tokens. Durations are those of a token from its
+    first start to its last end, in milliseconds.
     """
 
     group_key: str

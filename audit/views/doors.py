@@ -10,7 +10,7 @@ from django.http import Http404
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from audit.errors import NotRecorded
+from audit.errors import NotRecorded, RunMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,8 @@ def page(*parameters: str) -> Callable[[View], View]:
                 return view(request, **path)
             except NotRecorded as error:
                 raise Http404(f"There is no {error.kind} {error.key} on record.") from error
+            except RunMismatch as error:
+                raise Http404(f"The {error}.") from error
             except BadRequest as error:
                 return render(request, "400.html", {"reason": str(error)}, status=400)
 
