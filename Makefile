@@ -1,4 +1,5 @@
-# make run      start Landscape; AUDIT_DB=path imports that file first, PORT=8001 is another port
+# make run      start Landscape; AUDIT_DB=path imports that file first, PORT=8001 is another port,
+#               DEMO=no leaves an empty database empty
 # make test     everything the project checks, against a PostgreSQL that it starts itself
 # make check    style, types, floors, settings, migrations: a few seconds
 # make faults   the kill and race tests with their full counts
@@ -7,6 +8,7 @@
 
 PORT ?= 8000
 AUDIT_DB ?=
+DEMO ?= yes
 PYTHON := .venv/bin/python
 
 # A production that is complete and leads nowhere: settings are checked as they will be used.
@@ -20,7 +22,8 @@ PRODUCTION := env LANDSCAPE_DEBUG=false LANDSCAPE_ALLOWED_HOSTS=landscape.exampl
 
 run:
 	@.ci/environment requirements.txt
-	@exec $(PYTHON) manage.py up --port $(PORT) $(if $(AUDIT_DB),--import "$(AUDIT_DB)")
+	@exec $(PYTHON) manage.py up --port $(PORT) $(if $(AUDIT_DB),--import "$(AUDIT_DB)") \
+		$(if $(filter no,$(DEMO)),--no-demo)
 
 test: check
 	@exec $(PYTHON) tests/passes.py

@@ -46,6 +46,8 @@ class Child:
     log: Path | None = None
     pass_fds: Sequence[int] = ()
     refuses_root: bool = False
+    once: bool = False
+    """It does one thing and ends, and is not started again."""
     patience: float = 60.0
 
 
@@ -92,7 +94,7 @@ class Supervisor:
 
         A child that cannot be started again is retried with growing pauses; the others go on.
         """
-        events: list[str] = []
+        events = self._let_go()
         for position, kept in enumerate(self._kept):
             if isinstance(kept, _Running):
                 if kept.process.poll() is None:
@@ -105,6 +107,20 @@ class Supervisor:
             else:
                 self._kept[position] = kept
         return events
+
+    def _let_go(self) -> list[str]:
+        """Forget the children that had one thing to do; of one that failed, say so."""
+        over = [
+            kept
+            for kept in self._kept
+            if isinstance(kept, _Running) and kept.child.once and kept.process.poll() is not None
+        ]
+        self._kept = [kept for kept in self._kept if kept not in over]
+        return [
+            f"{kept.child.name} ended ({_ending(kept.process)}) and is not started again"
+            for kept in over
+            if kept.process.returncode != 0
+        ]
 
     def stop(self) -> None:
         """Stop every child, the last started first, by force if it does not listen."""

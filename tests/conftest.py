@@ -167,10 +167,11 @@ def new_cluster(tmp_path_factory) -> Callable[[Path], None]:
 
 @pytest.fixture
 def start(tmp_path) -> Iterator[Callable[..., Site]]:
-    """Start a Landscape; whatever the test left running is stopped."""
+    """Start a Landscape, without the demo; whatever the test left running is stopped."""
     sites = []
 
-    def start_(*arguments, **environment):
+    def start_(*arguments, demo=False, **environment):
+        arguments += () if demo else ("--no-demo",)
         sites.append(Site(tmp_path / "var", *arguments, **environment))
         return sites[-1]
 

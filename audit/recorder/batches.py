@@ -11,7 +11,7 @@ from audit.models import Batch, BatchMember, BatchOutput, NodeState, Token, Toke
 from audit.recorder import contents, reading
 from audit.recorder.guards import TRANSITIONS
 from audit.recorder.outcomes import end_token
-from audit.recorder.tokens import create_token
+from audit.recorder.tokens import child_id, create_token
 from audit.recorder.writing import add, check, new_id, require_live, word
 from audit.vocabulary import BatchStatus, NodeStateStatus, Outcome, OutputType, TriggerType
 
@@ -127,8 +127,14 @@ def complete_batch(
         _verdict(run_id, member.token_id, Outcome.CONSUMED_IN_BATCH, batch_id, at)
     first = reading.one(Token, run_id=run_id, key=members[0].token_id)
     made = [
-        create_token(run_id=run_id, row_id=first.row_id, step_in_pipeline=step_in_pipeline, at=at)
-        for _ in range(outputs)
+        create_token(
+            run_id=run_id,
+            row_id=first.row_id,
+            token_id=child_id(run_id=run_id, made_by=batch_id, ordinal=ordinal, at=at),
+            step_in_pipeline=step_in_pipeline,
+            at=at,
+        )
+        for ordinal in range(outputs)
     ]
     TokenParent.objects.bulk_create(
         TokenParent(

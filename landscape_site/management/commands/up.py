@@ -5,6 +5,7 @@
 3. On the first start of all, create the administrator.
 4. Import the files that were asked for; a refused one is reported and does not stop the rest.
 5. Start the web server and keep it alive, together with the private services.
+6. Beside it, record the demo, if the private database holds nothing else and nothing was imported.
 
 manage.py has started the private services before, as for every command, and stops them after.
 """
@@ -18,6 +19,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from io import StringIO
 from typing import Any, NoReturn
@@ -27,7 +29,9 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
+from django.utils import timezone
 
+from audit.management.demo import story
 from landscape_site import services
 from landscape_site.places import ServicesUnavailable
 from landscape_site.supervisor import Child, ChildFailed, Supervisor
@@ -59,23 +63,31 @@ class Command(BaseCommand):
             metavar="PATH",
             help="audit database to import before the web server starts; may be repeated",
         )
+        parser.add_argument("--no-demo", action="store_true", help="leave an empty database empty")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(sign, _stop)
         try:
-            self._run(port=options["port"], imports=options["imports"])
+            demo = not options["no_demo"] and not options["imports"]
+            self._run(port=options["port"], imports=options["imports"], demo=demo)
         except KeyboardInterrupt:
             self._say("Landscape has stopped.")
 
-    def _run(self, *, port: int, imports: list[str]) -> None:
+    def _run(self, *, port: int, imports: list[str], demo: bool) -> None:
         with listen(port) as listener:
             self._prepare(imports)
+            demo = demo and demo_is_wanted()
+            # `up` itself needs no connection from here on.
+            connections.close_all()
             address = f"http://{HOST}:{listener.getsockname()[1]}/"
-            supervisor = Supervisor([web_child(listener), worker_child(), sweeper_child()])
+            children = [web_child(listener), worker_child(), sweeper_child()]
+            supervisor = Supervisor([*children, demo_child()] if demo else children)
             try:
                 supervisor.start()
                 self._say(f"Landscape is ready at {address}  (sign in as {ADMINISTRATOR})")
+                if demo:
+                    self._say("Three example runs are being recorded; that takes half a minute.")
                 keep(supervisor)
             except ChildFailed as failure:
                 raise CommandError(str(failure)) from failure
@@ -96,8 +108,6 @@ class Command(BaseCommand):
             )
         for path in imports:
             self._import(path)
-        # `up` itself needs no connection from here on.
-        connections.close_all()
 
     def _import(self, path: str) -> None:
         try:
@@ -200,6 +210,19 @@ def environment_for(role: str, own: Mapping[str, str]) -> dict[str, str]:
     """What a child may know: everything but what only `up` needs."""
     kept = {name: value for name, value in own.items() if name not in _ONLY_FOR_UP}
     return kept | {"LANDSCAPE_ROLE": role}
+
+
+def demo_is_wanted() -> bool:
+    """Whether to record the demo: records cannot be deleted, so nobody else's database gets any."""
+    if settings.PRODUCTION or settings.ENV.database is not None:
+        return False
+    return story.is_wanted(now=timezone.now())
+
+
+def demo_child() -> Child:
+    """Describe the recording of the demo: it says itself how far it is, and ends."""
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "demo"]
+    return replace(_background("The demo", command), once=True)
 
 
 def keep(supervisor: Supervisor) -> NoReturn:
