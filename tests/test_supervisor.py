@@ -122,6 +122,17 @@ class TestRevive:
         blocked.unlink()
         assert until(supervisor.revive) == ["one is running again"]
 
+    def test_lets_a_child_go_that_has_done_its_one_thing(self, diary, supervise):
+        done = Child(name="done", command=["true"], ready=lambda _pid: True, once=True)
+        broken = Child(name="broken", command=["false"], ready=lambda _pid: True, once=True)
+        supervisor = supervise(child("one", diary), done, broken)
+        supervisor.start()
+
+        assert until(supervisor.revive) == ["broken ended (exit code 1) and is not started again"]
+        time.sleep(0.1)
+        assert supervisor.revive() == []
+        assert diary.read_text().split() == ["one-starts"]
+
 
 class TestStop:
     def test_uses_force_on_a_child_that_does_not_listen(self, diary, supervise):

@@ -4,6 +4,7 @@ import io
 import re
 import signal
 import socket
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -14,7 +15,8 @@ from landscape_site import postgres
 from landscape_site.management.commands import up
 from landscape_site.places import Places
 from landscape_site.services import held
-from tests.running import connect, environment_of, run, servers
+from tests.builders import make_run
+from tests.running import command, connect, environment_of, run, servers, until
 
 
 class TestUp:
@@ -71,6 +73,35 @@ class TestUp:
         assert again.status() == 200
         assert again.stop(signal.SIGTERM) == 0
         assert servers(site.var) == []
+
+    def test_shows_the_demo_in_an_empty_database(self, start):
+        site = start(demo=True)
+        site.wait_for("Landscape is ready")
+        assert site.status() == 200
+        site.wait_for("Three example runs are being recorded")
+        site.wait_for("(running): 30 claims")
+
+        with connect(site.var) as application:
+            runs = "SELECT status, count(*) FROM runs GROUP BY status ORDER BY status"
+            assert application.execute(runs).fetchall() == [("completed", 2), ("running", 1)]
+
+            # The running one moves while somebody tells more of it, and stays running after that.
+            told = (
+                "SELECT s.rows FROM run_summaries s JOIN runs USING (run_id)"
+                " WHERE status = 'running'"
+            )
+            live = command(site.var, "demo", "--live")
+            until(lambda: application.execute(told).fetchone()[0] > 31)
+            live.send_signal(signal.SIGINT)
+            said, _ = live.communicate(timeout=30)
+            assert (live.returncode, "Stopped." in said, "Traceback" in said) == (0, True, False)
+            assert application.execute(runs).fetchall() == [("completed", 2), ("running", 1)]
+        assert site.stop() == 0
+
+        again = start(demo=True)
+        again.wait_for("Landscape is ready")
+        assert again.stop() == 0
+        assert "example" not in "".join(again.said)
 
     def test_does_not_show_a_password_that_was_given(self, start):
         site = start(LANDSCAPE_ADMIN_PASSWORD="given by somebody")
@@ -176,6 +207,27 @@ class TestFirstAdministrator:
     def test_is_not_made_where_there_is_anybody(self, auditor):
         assert up.first_administrator() == ""
         assert get_user_model().objects.get() == auditor
+
+
+@pytest.mark.django_db
+class TestDemoIsWanted:
+    def test_in_an_empty_database_of_our_own(self):
+        assert up.demo_is_wanted()
+
+    def test_not_beside_anything_recorded(self):
+        make_run()
+
+        assert not up.demo_is_wanted()
+
+    def test_never_in_production(self, settings):
+        settings.PRODUCTION = True
+
+        assert not up.demo_is_wanted()
+
+    def test_never_in_a_database_of_somebody_elses(self, settings):
+        settings.ENV = replace(settings.ENV, database={"NAME": "theirs"})
+
+        assert not up.demo_is_wanted()
 
 
 class TestEnvironmentOfChildren:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from audit.management.demo.travel import Traveller
 
 GROUP = 20
-_CRASH_AFTER = 2
+_CRASH_AFTER = 1
 _PAUSE = timedelta(minutes=41)
 _DISK_FULL = {
     "type": "OSError",
