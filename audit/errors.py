@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from django.db.utils import DatabaseError, OperationalError
+
 
 class AuditError(Exception):
     """Base of everything that contradicts the record or cannot become part of it."""
@@ -109,6 +113,83 @@ class AlreadyRecorded(AuditError):
 
 class ContractViolated(AuditError):
     """The parts of a record do not go together; the sentence says which."""
+
+
+class PayloadNotKept(AuditError):
+    """The payload store did not take the bytes, so nothing that refers to them is recorded."""
+
+    def __init__(self, ref: str, reason: str) -> None:
+        super().__init__(f"the payload store did not take {ref}: {reason}")
+        self.ref = ref
+        self.reason = reason
+
+
+class DatabaseFault(AuditError, OperationalError):
+    """The database did not do it: nothing of the transaction is on record.
+
+    Only after a COMMIT without an answer nobody knows; the same calls with the same ids are right
+    in either case. Also an error of Django's, so whoever catches those catches these.
+    """
+
+    advice: ClassVar[str] = "the database did not do it"
+
+    def __init__(self, told: str) -> None:
+        super().__init__(f"{self.advice}: {told}")
+
+
+class DatabaseUnavailable(DatabaseFault):
+    """It is down, starting, cut off or silent."""
+
+    advice = "the database does not answer; tell it again, with the same ids, once it does"
+
+
+class DatabaseBusy(DatabaseFault):
+    """Somebody else was in the way, or it took too long."""
+
+    advice = "the database is busy; make the whole transaction again"
+
+
+class DatabaseReadOnly(DatabaseFault):
+    """It takes no records: a standby, or switched to reading."""
+
+    advice = "the database is read-only; end that, or name the primary server"
+
+
+class DatabaseFull(DatabaseFault):
+    """Its disk has no room left."""
+
+    advice = "the database's disk is full; make room, then tell it again"
+
+
+class DatabaseForbids(DatabaseFault):
+    """The login lacks a right that it was given by `manage.py migrate`, or may not come in."""
+
+    advice = "the database does not let this login do it; ask `manage.py check_schema`"
+
+
+class TransactionLost(DatabaseFault):
+    """A statement failed, and the transaction went on as if it had not."""
+
+    advice = "nothing of this transaction is on record; make the whole of it again"
+
+
+class GuardRefused(AuditError, DatabaseError):
+    """The database holds the trail against this statement, whoever sends it."""
+
+    def __init__(self, told: str) -> None:
+        super().__init__(told)
+
+
+class TrailOnlyGrows(GuardRefused):
+    """Removing or rewriting a record (SQLSTATE LS001)."""
+
+
+class TransitionRefused(GuardRefused):
+    """A status that does not follow on the one on record (SQLSTATE LS002)."""
+
+
+class ColumnFixed(GuardRefused):
+    """Changing a column that never changes (SQLSTATE LS003)."""
 
 
 class SchemaMismatch(AuditError):

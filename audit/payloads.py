@@ -20,6 +20,8 @@ from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, storages
 
+from audit.errors import PayloadNotKept
+
 _REF = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
 
@@ -103,6 +105,9 @@ def store(content: bytes) -> str:
     """Keep bytes and return their reference.
 
     What is there already is read and compared; if it is damaged, it is healed.
+
+    Raises:
+        PayloadNotKept: the storage has no room, or is not there.
     """
     ref = hashlib.sha256(content).hexdigest()
     if _found(ref) != ref:
@@ -156,7 +161,10 @@ def adopt(ref: str, *, source: Path) -> int:
 
 
 def _save(ref: str, content: File[Any]) -> None:
-    kept = storages["payloads"].save(place(ref), content)
+    try:
+        kept = storages["payloads"].save(place(ref), content)
+    except OSError as error:
+        raise PayloadNotKept(ref, str(error)) from error
     if kept != place(ref):
         message = f"the storage “payloads” renamed {place(ref)} to {kept}: let it overwrite"
         raise ValueError(message)

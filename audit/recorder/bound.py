@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from audit.errors import AuditError
+from audit.errors import AuditError, DatabaseUnavailable, TransactionLost
 from audit.recorder import execution, runs
 from audit.vocabulary import NodeStateStatus, RunStatus
 
@@ -84,9 +84,15 @@ class RunRecorder:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make several events one: all of them are recorded, or none."""
+        """Make several events one: all of them are recorded, or none.
+
+        Raises:
+            TransactionLost: one of them failed, its error was caught, and the block went on.
+        """
         with transaction.atomic():
             yield
+            if transaction.get_rollback():
+                raise TransactionLost("an event failed, and its error was not heeded")
 
     @contextlib.contextmanager
     def node_state(
@@ -119,6 +125,9 @@ class RunRecorder:
             yield visit
             if visit.status == NodeStateStatus.COMPLETED and visit.output is None:
                 raise ValueError("the block ended without visit.complete(output)")
+        except DatabaseUnavailable:
+            # The end of the visit could not be told either.
+            raise
         except Exception as error:
             visit.fail(_told(error))
             visit.output = None
@@ -144,6 +153,8 @@ class RunRecorder:
         """A run that cannot be left running by accident: complete, or failed by an exception."""
         try:
             yield self
+        except DatabaseUnavailable:
+            raise
         except BaseException:
             runs.complete_run(run_id=self.run_id, status=RunStatus.FAILED, at=self.now())
             raise

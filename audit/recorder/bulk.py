@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.db import connection
 from psycopg import sql
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from django.db import models
+
+    from audit.postgresql.base import DatabaseWrapper
 
 # A stored record in one of these states may move on; any other is final.
 OPEN_STATES: dict[type[models.Model], tuple[str, ...]] = {
@@ -40,6 +42,7 @@ _STEPS_BETWEEN: dict[type[models.Model], str] = {
     "WHERE {same} AND m.status = 'draft' AND s.status = 'completed'",
 }
 _MAX_LISTED = 1_000
+_MINUTES = 10
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,14 @@ def without_time_limits() -> None:
     with connection.cursor() as cursor:
         for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             cursor.execute(f"SET LOCAL {setting} = 0")
+    cast("DatabaseWrapper", connection).be_patient()
+
+
+def allow_minutes() -> None:
+    """Let statements of this transaction take ten minutes: they look at a whole run."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = %s", [f"{_MINUTES * 60}s"])
+    cast("DatabaseWrapper", connection).be_patient(_MINUTES * 60 + 1)
 
 
 @contextlib.contextmanager

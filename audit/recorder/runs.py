@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 from audit.canonical import NATIVE, sha256
 from audit.errors import ContractViolated, IllegalTransition, NotRecorded, RunUnfinished
 from audit.models import Call, Checkpoint, Node, NodeState, Run, RunEvent, Token, TokenOutcome
-from audit.recorder import contents, reading
+from audit.recorder import bulk, contents, reading
 from audit.recorder.guards import TRANSITIONS
 from audit.recorder.writing import (
     check,
@@ -119,6 +119,7 @@ def complete_run(*, run_id: str, status: RunStatus | str, at: datetime) -> Run:
             return run
         if (run.status, to) not in TRANSITIONS[Run] or to == RunStatus.RUNNING:
             raise IllegalTransition("run", run_id, status=run.status, to=to)
+        bulk.allow_minutes()
         if to not in {RunStatus.FAILED, RunStatus.INTERRUPTED}:
             _require_finished(run_id)
         grades = compute_reproducibility_grade(run_id=run_id)

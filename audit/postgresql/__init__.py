@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, with named errors and a client that does not wait for ever."""
