@@ -2,7 +2,9 @@
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import ProgrammingError, connection
+from django.db import connection
+
+from audit.errors import DatabaseForbids
 
 
 def current(what: str) -> str:
@@ -20,7 +22,7 @@ class TestDatabase:
         assert current("current_database()").startswith("test_landscape_")
 
     def test_lets_the_application_create_nothing(self):
-        with pytest.raises(ProgrammingError, match="permission denied"):
+        with pytest.raises(DatabaseForbids, match="permission denied"):
             current("1; CREATE TABLE mine (id int)")
 
 

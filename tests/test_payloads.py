@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from audit import payloads
+from audit.errors import PayloadNotKept
 from audit.payloads import PayloadCorrupted, PayloadMissing
 
 HELLO = b"hello"
@@ -65,7 +66,7 @@ class TestStore:
             raise OSError("no space left on device")
 
         monkeypatch.setattr(os if call == "fsync" else Path, call, fail)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(PayloadNotKept, match="no space"):
             payloads.store(HELLO)
 
         assert [path for path in root.rglob("*") if path.is_file()] == []

@@ -94,7 +94,8 @@ def wrote(records: int) -> None:
     if before < _PLANS_SETTLED and (before + records).bit_length() > max(
         before.bit_length(), _FIRST_PLANS
     ):
-        session.execute("DISCARD PLANS")
+        with connection.wrap_database_errors:
+            session.execute("DISCARD PLANS")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from django.db import connection
 
 from audit.models import Finding, Import, Row, Run, RunSummary
 from tests import audit_files
-from tests.conftest import _empty_tables
+from tests.conftest import empty_tables
 from tests.imports.test_importing import everything
 from tests.running import MANAGE, until
 
@@ -68,7 +68,7 @@ def test_killed_at_any_point_and_run_again(path, importer, rounds):
     cut_short = 0
 
     for _round in range(max(6, rounds(20))):
-        _empty_tables(None)
+        empty_tables()
         process = importer(path)
         time.sleep(dice.uniform(whole * 0.25, whole))
         process.send_signal(signal.SIGKILL)
