@@ -95,14 +95,14 @@ class TestPatience:
 
         assert connection.connection.patience == usual
 
-    def test_of_the_web_outlasts_a_page(self):
-        """Pages may take longer than an event: see LANDSCAPE_ROLE."""
+    @pytest.mark.parametrize("role", ["web", "worker"])
+    def test_of_pages_and_jobs_is_longer(self, role):
         code = (
             "from django.conf import settings as s; "
             "print(s.DATABASES['default']['OPTIONS']['patience'] * 1000"
             " > int(s.DATABASE_SESSIONS['default']['statement_timeout']) > 10_000)"
         )
-        environment = os.environ | {"LANDSCAPE_ROLE": "web"}
+        environment = os.environ | {"LANDSCAPE_ROLE": role}
         environment |= {"DJANGO_SETTINGS_MODULE": "landscape_site.settings"}
         said = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, cwd=ROOT, check=True
