@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from audit import summaries
@@ -64,6 +64,11 @@ class Command(BaseCommand):
                     self._go_on(told[-1], options["claims"])
         except KeyboardInterrupt:
             self.stdout.write("Stopped. Whatever was told is on record.")
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(
+                f"The database failed: {str(error).strip()}. Started again, the demo goes on"
+                " behind what is on record."
+            ) from error
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -78,7 +83,9 @@ class Command(BaseCommand):
         try:
             yield
         finally:
-            _asked("SELECT pg_advisory_unlock(%s)")
+            # A session that is gone has let go already.
+            with suppress(OperationalError, InterfaceError):
+                _asked("SELECT pg_advisory_unlock(%s)")
 
     def _record(self, plan: story.Plan) -> None:
         if not story.missing(plan):
