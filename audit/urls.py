@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path, register_converter
+from django.urls import include, path, register_converter
 
 from audit.views import health, home, rows, runs, tokens
 from audit.views.keys import KeyConverter
@@ -18,6 +18,7 @@ urlpatterns = [
     path("runs/<key:run_id>/rows/", rows.rows, name="rows"),
     path("runs/<key:run_id>/rows/<key:row_id>/", rows.row, name="row"),
     path("runs/<key:run_id>/tokens/<key:token_id>/", tokens.token, name="token"),
+    path("api/v1/", include("audit.api.urls")),
     path("health/live", health.live, name="live"),
     path("health/ready", health.ready, name="ready"),
 ]
