@@ -15,7 +15,8 @@ from audit.lineage import gather_closure, gather_row
 if TYPE_CHECKING:
     from rest_framework.request import Request
 
-    from audit.lineage import BatchFacts, Closure
+    from audit.lineage import Closure
+    from audit.lineage.closure_facts import BatchFacts
 
 OPEN = OpenApiParameter(
     "open", str, description="Group keys, parted by dots, whose tokens are told one by one."

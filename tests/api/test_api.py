@@ -9,7 +9,6 @@ from drf_spectacular.validation import validate_schema
 from tests.builders import (
     make_batch,
     make_child,
-    make_route,
     make_row,
     make_run,
     make_state,
