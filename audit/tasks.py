@@ -22,8 +22,8 @@ _AT_A_TIME = 100
 
 @shared_task  # type: ignore[untyped-decorator]  # Celery has no types
 def run_summary(run_id: str) -> None:
-    """Compute the figures of one run that has ended."""
-    summaries.refresh(run_id=run_id, at=timezone.now())
+    """Compute the figures of one run that has ended, unless another bell was heard before."""
+    summaries.refresh_if_due(run_id=run_id, at=timezone.now())
 
 
 def enqueue_summary(run_id: str) -> None:

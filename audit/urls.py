@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path, register_converter
 
-from audit.views import health, home, rows, runs, tokens
+from audit.views import health, home, journeys, ledger, rows, runs, tokens
 from audit.views.keys import KeyConverter
 
 app_name = "audit"
@@ -15,6 +15,8 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("runs/", runs.runs, name="runs"),
     path("runs/<key:run_id>/", runs.run, name="run"),
+    path("runs/<key:run_id>/ledger/", ledger.ledger, name="ledger"),
+    path("runs/<key:run_id>/journeys/", journeys.journeys, name="journeys"),
     path("runs/<key:run_id>/rows/", rows.rows, name="rows"),
     path("runs/<key:run_id>/rows/<key:row_id>/", rows.row, name="row"),
     path("runs/<key:run_id>/tokens/<key:token_id>/", tokens.token, name="token"),

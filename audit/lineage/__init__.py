@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from audit.lineage.closure import gather_closure, gather_row
 from audit.lineage.closure_facts import Closure
+from audit.lineage.figures import COUNTED_TO, SoFar, count_so_far
 from audit.lineage.house import HouseFacts, describe_house, schema_fits
+from audit.lineage.journeys import (
+    ORDERS,
+    RAREST,
+    Journey,
+    JourneyFilter,
+    JourneysPage,
+    list_journeys,
+)
+from audit.lineage.ledger import Entry, Ledger, LedgerPage, explain_ledger, read_ledger
 from audit.lineage.rows import NO_OUTCOME, RowsPage, RowStory, explain_row, list_rows
 from audit.lineage.runs import (
     NEEDS_A_PERSON,
@@ -24,10 +34,19 @@ from audit.lineage.runs import (
 from audit.lineage.tokens import TokenStory, explain_token
 
 __all__ = [
+    "COUNTED_TO",
     "NEEDS_A_PERSON",
     "NO_OUTCOME",
+    "ORDERS",
+    "RAREST",
     "Closure",
+    "Entry",
     "HouseFacts",
+    "Journey",
+    "JourneyFilter",
+    "JourneysPage",
+    "Ledger",
+    "LedgerPage",
     "RowStory",
     "RowsPage",
     "RunFacts",
@@ -35,16 +54,21 @@ __all__ = [
     "RunLine",
     "RunStory",
     "RunsPage",
+    "SoFar",
     "TokenStory",
     "any_run_exists",
+    "count_so_far",
     "describe_house",
     "describe_run",
+    "explain_ledger",
     "explain_row",
     "explain_run",
     "explain_token",
     "gather_closure",
     "gather_row",
+    "list_journeys",
     "list_rows",
     "list_runs",
+    "read_ledger",
     "schema_fits",
 ]

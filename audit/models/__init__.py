@@ -13,7 +13,7 @@ from audit.models.payloads import Payload
 from audit.models.recovery import Checkpoint
 from audit.models.runs import Run, RunEvent, SecretResolution
 from audit.models.schema_info import SCHEMA_VERSION, SchemaInfo
-from audit.models.summaries import RunSummary
+from audit.models.summaries import SUMMARY_VERSION, RunJourney, RunSummary
 from audit.models.tokens import Row, Token, TokenOutcome, TokenParent
 
 # The audit trail, in an order in which every link points to a table that stands before it.
@@ -44,6 +44,7 @@ AUDIT_MODELS = (
 __all__ = [
     "AUDIT_MODELS",
     "SCHEMA_VERSION",
+    "SUMMARY_VERSION",
     "Artifact",
     "ArtifactMember",
     "Batch",
@@ -62,6 +63,7 @@ __all__ = [
     "Row",
     "Run",
     "RunEvent",
+    "RunJourney",
     "RunSummary",
     "SchemaInfo",
     "SecretResolution",

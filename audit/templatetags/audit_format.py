@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from django import template
 from django.utils.html import format_html
 
+from audit.lineage import COUNTED_TO
 from audit.vocabulary import ReproducibilityGrade
 
 if TYPE_CHECKING:
@@ -94,6 +95,12 @@ def brief(text: object, limit: int = BRIEF) -> str:
 def number(value: int) -> str:
     """1234567 as 1,234,567."""
     return f"{value:,}"
+
+
+@register.filter
+def so_far(value: int) -> str:
+    """A count that stops at ten thousand: there may be more."""
+    return f"at least {value:,}" if value >= COUNTED_TO else f"{value:,}"
 
 
 @register.filter

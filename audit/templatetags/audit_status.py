@@ -25,7 +25,7 @@ from audit.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from django.utils.safestring import SafeString
 
@@ -69,7 +69,19 @@ def _structural(word: str, glyph: str) -> Look:
 
 _NO_END = _care("no end recorded")
 
-LOOKS: dict[str, dict[str, Look]] = {
+_OUTCOMES: dict[str, Look] = {
+    Outcome.COMPLETED: _good("completed"),
+    Outcome.ROUTED: _other("routed"),
+    Outcome.FORKED: _structural("forked", "fork"),
+    Outcome.FAILED: _bad("failed"),
+    Outcome.QUARANTINED: _bad("quarantined", "barred"),
+    Outcome.CONSUMED_IN_BATCH: _structural("consumed in batch", "batch"),
+    Outcome.COALESCED: _structural("coalesced", "merge"),
+    Outcome.EXPANDED: _structural("expanded", "expand"),
+    Outcome.BUFFERED: _structural("buffered", "batch"),
+}
+
+LOOKS: dict[str, Mapping[str, Look]] = {
     "run": {
         RunStatus.RUNNING: _structural("running", "clock"),
         RunStatus.COMPLETED: _good("completed"),
@@ -88,17 +100,13 @@ LOOKS: dict[str, dict[str, Look]] = {
         "retried": _care("completed after retry", "retry"),
         "never_ended": _care("never ended"),
     },
-    "outcome": {
-        Outcome.COMPLETED: _good("completed"),
-        Outcome.ROUTED: _other("routed"),
-        Outcome.FORKED: _structural("forked", "fork"),
-        Outcome.FAILED: _bad("failed"),
-        Outcome.QUARANTINED: _bad("quarantined", "barred"),
-        Outcome.CONSUMED_IN_BATCH: _structural("consumed in batch", "batch"),
-        Outcome.COALESCED: _structural("coalesced", "merge"),
-        Outcome.EXPANDED: _structural("expanded", "expand"),
-        Outcome.BUFFERED: _structural("buffered", "batch"),
-        "": _structural("no outcome recorded", "dash"),
+    "outcome": _OUTCOMES | {"": _structural("no outcome recorded", "dash")},
+    # Where rows and tokens stand, verdict or not.
+    "standing": _OUTCOMES
+    | {
+        "delivered": _care("at a sink, no final verdict"),
+        "open": _structural("left open", "clock"),
+        "unaccounted": _bad("unaccounted"),
     },
     "batch": {
         BatchStatus.DRAFT: _structural("draft", "clock"),
@@ -133,6 +141,18 @@ LOOKS: dict[str, dict[str, Look]] = {
 def family(outcome: str) -> str:
     """The family of an outcome, for the key beside a bar."""
     return LOOKS["outcome"][outcome].family
+
+
+@register.filter
+def standing_family(standing: str) -> str:
+    """The family of where something stands, for the swatch in an account."""
+    return LOOKS["standing"][standing].family
+
+
+@register.filter
+def standing_word(standing: str) -> str:
+    """Where something stands, in the words of its chip."""
+    return LOOKS["standing"][standing].word
 
 
 @register.filter
@@ -172,6 +192,25 @@ def chip(kind: str, word: str, extra: str = "") -> SafeString:
     return format_html(
         '<span class="chip {}">{}{}{}</span>', look.family, glyph(look.glyph), look.word, extra
     )
+
+
+@register.simple_tag
+def chip_of(standing: str, tokens: int) -> SafeString:
+    """A standing with how many have it."""
+    return chip("standing", standing, times(tokens))
+
+
+@register.simple_tag
+@cache
+def step_mark(status: str, retried: bool) -> SafeString | str:  # noqa: FBT001  # by templates
+    """How a place on a path ended, where it did not simply complete: a glyph and a word."""
+    if status == NodeStateStatus.COMPLETED:
+        status = "retried" if retried else ""
+    if not status:
+        return ""
+    look = LOOKS["state"][status]
+    style = "bad-text" if look.family == "bad" else "quiet"
+    return format_html('<span class="{}">{}{}</span> ', style, glyph(look.glyph), look.word)
 
 
 @register.simple_tag

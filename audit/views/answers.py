@@ -8,13 +8,22 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from audit.lineage import NEEDS_A_PERSON, NO_OUTCOME
+from audit.lineage import NEEDS_A_PERSON
 from audit.vocabulary import NodeStateStatus, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from audit.lineage import RowStory, RunFacts, RunLine, RunsPage, RunStory, TokenStory
+    from audit.lineage import (
+        Ledger,
+        LedgerPage,
+        RowStory,
+        RunFacts,
+        RunLine,
+        RunsPage,
+        RunStory,
+        TokenStory,
+    )
 
 _SMALL = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 _SHORT_ID = 12
@@ -30,6 +39,8 @@ _DEEDS = {
     Outcome.COALESCED: ("was coalesced", "were coalesced"),
     Outcome.EXPANDED: ("was expanded", "were expanded"),
     Outcome.BUFFERED: ("is buffered", "are buffered"),
+    "delivered": ("reached a sink without a verdict", "reached a sink without a verdict"),
+    "open": ("was left open", "were left open"),
     "": ("has no outcome recorded", "have no outcome recorded"),
 }
 
@@ -64,29 +75,17 @@ def about_runs(page: RunsPage) -> tuple[Piece, ...]:
     return (*pieces, *_listed(named), _said("."))
 
 
-def about_run(story: RunStory) -> tuple[Piece, ...]:
+def about_run(story: RunStory, ledger: Ledger | None) -> tuple[Piece, ...]:
     """What became of the rows of a run, and how the run itself ended."""
     line, figures = story.line, story.line.figures
-    rows_url = reverse("audit:rows", kwargs={"run_id": line.run_id})
     pieces: list[Piece] = []
-    if figures is None:
-        pieces.append(_said("The figures of this run are still being counted."))
+    if figures is None or ledger is None:
+        pieces.append(_said(_uncounted(line)))
     elif not figures.rows:
         pieces.append(_said("No row was recorded in this run."))
     else:
-        deeds = [
-            _link(
-                f"{one.tokens:,} {deed_of(one.outcome, one.tokens)}",
-                f"{rows_url}?{urlencode({'outcome': one.outcome or NO_OUTCOME})}",
-            )
-            for one in figures.outcomes
-        ]
-        rows = _link(_plural(figures.rows, "row"), rows_url)
-        if figures.tokens == figures.rows:
-            pieces += [_said("Of "), rows, _said(", "), *_listed(deeds), _said(".")]
-        else:
-            tokens = f" travelled as {_plural(figures.tokens, 'token')}: "
-            pieces += [rows, _said(tokens), *_listed(deeds), _said(".")]
+        pieces += _became(ledger, line.run_id)
+        pieces += [_said(" "), *_balance(ledger, line.run_id)]
     if story.refusals:
         count = len(story.refusals)
         many = f"More than {count}" if story.refusals_cut else _count(count)
@@ -95,6 +94,39 @@ def about_run(story: RunStory) -> tuple[Piece, ...]:
         pieces.append(_said("."))
     trouble = _run_trouble(line)
     return (*pieces, *([_said(trouble)] if trouble else []))
+
+
+def about_paths(run: RunFacts) -> tuple[Piece, ...]:
+    """How many different ways the rows of a run went, and how many went alone."""
+    figures = run.figures
+    if figures is None or not figures.rows:
+        words = "No row was recorded in this run, so no path was taken."
+        return (_said(words if figures else _uncounted(run)),)
+    here = {"run_id": run.run_id}
+    journeys = reverse("audit:journeys", kwargs=here)
+    rows = _link(_plural(figures.rows, "row"), reverse("audit:rows", kwargs=here))
+    paths = _link("one path" if figures.journeys == 1 else f"{figures.journeys:,} paths", journeys)
+    if figures.journeys == 1:
+        start = "The one row" if figures.rows == 1 else "All rows"
+        return (_link(start, rows.href or ""), _said(" took "), paths, _said("."))
+    if figures.journeys == figures.rows:
+        end = [_said("; no two rows took the same.")]
+    elif not figures.rows_alone:
+        end = [_said("; each was taken by more than one row.")]
+    else:
+        alone = _link(_plural(figures.rows_alone, "row"), f"{journeys}?order=rarest")
+        end = [_said("; "), alone, _said(" took a path that no other row took.")]
+    return (rows, _said(" took "), paths, *end)
+
+
+def about_ledger(page: LedgerPage) -> tuple[Piece, ...]:
+    """What came in and what came of it, and whether it adds up."""
+    if page.ledger is None:
+        return (_said(_uncounted(page.run)),)
+    if not page.ledger.rows_in:
+        return (_said("No row was recorded in this run: there is nothing to account for."),)
+    became = _became(page.ledger, page.run.run_id)
+    return (*became, _said(" "), *_balance(page.ledger, page.run.run_id))
 
 
 def about_row(story: RowStory) -> tuple[Piece, ...]:
@@ -166,6 +198,45 @@ def deed_of(outcome: str, count: int = 1) -> str:
     """What became of records with this outcome: `was routed`, `were routed`."""
     one, several = _DEEDS[outcome]
     return one if count == 1 else several
+
+
+def _became(ledger: Ledger, run_id: str) -> list[Piece]:
+    here = {"run_id": run_id}
+    journeys = reverse("audit:journeys", kwargs=here)
+    deeds = [
+        _link(
+            f"{entry.count:,} {deed_of(entry.word, entry.count)}",
+            f"{journeys}?{urlencode({'ended': entry.word})}",
+        )
+        for entry in ledger.rows
+    ]
+    rows = _link(_plural(ledger.rows_in, "row"), reverse("audit:rows", kwargs=here))
+    if not deeds:
+        return [_said("Nothing is known to have become of "), rows, _said(".")]
+    return [_said("Of "), rows, _said(", "), *_listed(deeds), _said(".")]
+
+
+def _balance(ledger: Ledger, run_id: str) -> list[Piece]:
+    url = reverse("audit:ledger", kwargs={"run_id": run_id})
+    if lost := ledger.rows_unaccounted:
+        verb = "is" if lost == 1 else "are"
+        pieces = [_link(_plural(lost, "row"), f"{url}#lost"), _said(f" {verb} unaccounted for.")]
+    else:
+        pieces = [_said("Every row is "), _link("accounted for", url), _said(".")]
+    if told := ledger.unconfirmed:
+        verb = "is" if told == 1 else "are"
+        pieces += [
+            _said(" "),
+            _link(f"{_plural(told, 'token')} {verb} said to be delivered", f"{url}#unconfirmed"),
+            _said(" and no sink visit confirms it."),
+        ]
+    return pieces
+
+
+def _uncounted(run: RunFacts) -> str:
+    if run.status == "running" and not run.imported:
+        return "Counting: figures are made when the run ends."
+    return "The figures of this run are still to be counted."
 
 
 def _origin(story: TokenStory) -> tuple[Piece, ...]:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from audit import lineage
 from audit.views import answers
+from audit.views.accounts import accounts_of
 from audit.views.doors import choice, page, text
 from audit.vocabulary import FindingLevel, RunStatus
 
@@ -47,10 +48,15 @@ def runs(request: HttpRequest) -> HttpResponse:
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """One run: what became of its rows, its nodes, what was found, where it came from."""
     story = lineage.explain_run(run_id=run_id)
+    ledger = lineage.read_ledger(run_id)
     context = {
+        "ledger": ledger,
+        "accounts": accounts_of(ledger, run_id) if ledger else None,
+        "so_far": None if story.line.figures else lineage.count_so_far(run_id),
         "story": story,
         "run": story.line,
-        "answer": answers.about_run(story),
+        "answer": answers.about_run(story, ledger),
+        "paths": answers.about_paths(story.line),
         "errors": [group for group in story.findings if group.level == FindingLevel.ERROR],
         "habits": [group for group in story.findings if group.level == FindingLevel.INFO],
         "now": timezone.now(),

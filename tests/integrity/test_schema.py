@@ -10,7 +10,7 @@ from django.db import connection, connections
 
 from audit.errors import SchemaMismatch
 from audit.integrity import schema
-from audit.models import AUDIT_MODELS
+from audit.models import AUDIT_MODELS, SCHEMA_VERSION
 from audit.recorder import guards
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner"], transaction=True)
@@ -114,13 +114,13 @@ DIFFERENCES = {
     ),
     "another version": (
         "UPDATE schema_info SET version = 99",
-        "UPDATE schema_info SET version = 2",
+        f"UPDATE schema_info SET version = {SCHEMA_VERSION}",
         "schema version 99",
     ),
     "an open migration": (
-        "DELETE FROM django_migrations WHERE name = '0003_native_records'",
-        "INSERT INTO django_migrations VALUES (DEFAULT, 'audit', '0003_native_records', now())",
-        "audit.0003_native_records is not applied",
+        "DELETE FROM django_migrations WHERE name = '0004_run_ledgers'",
+        "INSERT INTO django_migrations VALUES (DEFAULT, 'audit', '0004_run_ledgers', now())",
+        "audit.0004_run_ledgers is not applied",
     ),
     "a missing table": (
         "ALTER TABLE checkpoints RENAME TO elsewhere",

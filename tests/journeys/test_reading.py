@@ -80,7 +80,7 @@ def walk(page):
     page.get_by_role("row").filter(has_text="splitter").first.get_by_role("link").first.click()
     page.get_by_role("heading", name="What the rows went through").wait_for()
     yield "run"
-    page.get_by_role("link", name="12 rows").click()
+    page.locator(".answer").get_by_role("link", name="12 rows").click()
     page.get_by_role("heading", name="Rows", exact=True).wait_for()
     yield "rows"
     page.get_by_role("region", name="Rows of this run").get_by_role("link").first.click()

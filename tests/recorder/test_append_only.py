@@ -33,6 +33,7 @@ NO_EVIDENCE = {
     "findings",
     "imports",
     "payloads",
+    "run_journeys",
     "run_summaries",
     "schema_info",
 }

@@ -40,13 +40,15 @@ def addresses(world):
     return {
         "runs": reverse("audit:runs"),
         "run": reverse("audit:run", args=[run_id]),
+        "ledger": reverse("audit:ledger", args=[run_id]),
+        "journeys": reverse("audit:journeys", args=[run_id]),
         "rows": reverse("audit:rows", args=[run_id]),
         "row": reverse("audit:row", args=[run_id, row.row_id]),
         "token": reverse("audit:token", args=[run_id, token.token_id]),
     }
 
 
-PAGES = ["runs", "run", "rows", "row", "token"]
+PAGES = ["runs", "run", "ledger", "journeys", "rows", "row", "token"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -186,6 +188,9 @@ class TestNotThere:
         ("address", "words"),
         [
             ("/runs/nowhere/", "There is no run nowhere on record."),
+            ("/runs/nowhere/ledger/", "There is no run nowhere on record."),
+            ("/runs/nowhere/journeys/", "There is no run nowhere on record."),
+            ("/runs/{run}/journeys/?after=nowhere", "There is no journey nowhere on record."),
             ("/runs/nowhere/rows/", "There is no run nowhere on record."),
             ("/runs/{run}/rows/nowhere/", "There is no row nowhere on record."),
             ("/runs/{run}/tokens/nowhere/", "There is no token nowhere on record."),

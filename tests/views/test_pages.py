@@ -215,14 +215,17 @@ class TestRun:
     def test_answers_with_what_became_of_the_rows(self, signed_in):
         world = make_world(rows=20)
         for index, outcome in enumerate(["routed"] * 3 + ["failed"], start=20):
-            make_outcome(make_token(make_row(world.source, index)), outcome)
+            token = make_token(make_row(world.source, index))
+            if outcome == "routed":
+                make_state(token, world.sink)
+            make_outcome(token, outcome)
         summarise(world.run)
 
         assert answer_line(self.ask(signed_in, world.run)) == (
-            "Of 24 rows, 20 were completed, 3 were routed and 1 failed."
+            "Of 24 rows, 20 were completed, 3 were routed and 1 failed. Every row is accounted for."
         )
 
-    def test_tells_rows_from_tokens_where_they_differ(self, signed_in):
+    def test_says_what_is_unaccounted_for_and_what_nobody_confirms(self, signed_in):
         world = make_world(rows=0)
         root = make_token(make_row(world.source))
         make_outcome(root, "forked")
@@ -231,8 +234,8 @@ class TestRun:
         summarise(world.run)
 
         assert answer_line(self.ask(signed_in, world.run)) == (
-            "1 row travelled as 3 tokens: 1 was completed, 1 was forked"
-            " and 1 has no outcome recorded."
+            "Nothing is known to have become of 1 row. 1 row is unaccounted for."
+            " 1 token is said to be delivered and no sink visit confirms it."
         )
 
     @pytest.mark.parametrize(
@@ -256,7 +259,7 @@ class TestRun:
 
     def test_says_that_figures_are_being_counted(self, signed_in):
         assert answer_line(self.ask(signed_in, make_run())) == (
-            "The figures of this run are still being counted."
+            "The figures of this run are still to be counted."
         )
 
     def test_counts_refused_records(self, signed_in):
