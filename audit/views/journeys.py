@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from audit import lineage
 from audit.summaries.facts import STANDINGS
-from audit.templatetags.audit_format import visible
 from audit.views import answers
 from audit.views.doors import choice, page, text
 from audit.vocabulary import Outcome
@@ -48,7 +47,7 @@ def journeys(request: HttpRequest, run_id: str) -> HttpResponse:
         "after": after,
         "answer": answers.about_paths(found.run),
         # An id that a form cannot hold as it is can still be written into the address.
-        "nodes": [node for node in found.nodes if visible(node.node_id) == node.node_id],
+        "nodes": [node for node in found.nodes if node.node_id.isprintable()],
         "outcomes": [(word, "" if word == lineage.NO_OUTCOME else word) for word in OUTCOMES],
         "standings": STANDINGS,
         "here": here,
