@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
@@ -71,6 +72,19 @@ def fail_not():
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         assert cursor.fetchone() == (1,)
+
+
+class TestLostConnection:
+    def test_is_an_error_once_and_the_next_statement_connects_anew(self):
+        """Without a transaction too, where Django would use the dead connection for ever."""
+        connection.ensure_connection()
+        pid = connection.connection.info.backend_pid
+        with psycopg.connect(**connection.get_connection_params(), autocommit=True) as same_login:
+            same_login.execute("SELECT pg_terminate_backend(%s, 1000)", [pid])
+
+        with pytest.raises(errors.DatabaseUnavailable):
+            fail_not()
+        fail_not()
 
 
 class TestPatience:
