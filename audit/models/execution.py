@@ -122,6 +122,14 @@ class NodeState(models.Model):
             ),
             finite("started_at", "completed_at", name="node_states_times_finite"),
         ]
+        indexes = [
+            ReasonedIndex(
+                # No column that ends a visit: the update that does so touches no index.
+                fields=["run_id", "node_id", "started_at", "state_id"],
+                name="node_states_by_node",
+                reason="The page of a node: its visits in order of time.",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.token_id} at {self.node_id}, attempt {self.attempt}"

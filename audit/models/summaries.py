@@ -20,7 +20,7 @@ from audit.models.fields import (
 )
 
 # What a summary holds and by which rules it is counted; one of an older version is out of date.
-SUMMARY_VERSION = 2
+SUMMARY_VERSION = 3
 
 
 class RunSummaryQuerySet(models.QuerySet["RunSummary"]):
@@ -52,7 +52,7 @@ class RunSummary(models.Model):
     nodes_json = text_field()
     # What came in and what came of it: rows, tokens, and tokens by node.
     ledger_json = text_field()
-    # What the run graph says of nodes and edges.
+    # What the run graph says of nodes and edges: `traffic.measure`.
     graph_json = text_field()
     journeys = models.BigIntegerField()
     rows_alone = models.BigIntegerField()

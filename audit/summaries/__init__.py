@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
+from audit import traffic
 from audit.errors import NotRecorded
 from audit.models import SUMMARY_VERSION, Import, Run, RunSummary
 from audit.summaries import journeys, ledger
@@ -80,6 +81,7 @@ def refresh(*, run_id: str, at: datetime) -> None:
             outcomes = dict(cursor.fetchall())
             account = ledger.take(cursor, run_id=run_id)
             paths = journeys.keep(cursor, run_id=run_id)
+        graph = traffic.measure(run_id=run_id)
     RunSummary.objects.update_or_create(
         run_id=run_id,
         defaults={
@@ -93,7 +95,7 @@ def refresh(*, run_id: str, at: datetime) -> None:
             "outcomes_json": json.dumps(outcomes),
             "nodes_json": json.dumps(nodes),
             "ledger_json": json.dumps(account),
-            "graph_json": "{}",
+            "graph_json": json.dumps(graph),
             "journeys": paths.journeys,
             "rows_alone": paths.alone,
             "unaccounted": account["rows_out"].get(UNACCOUNTED, 0),

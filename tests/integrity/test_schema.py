@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
+from audit import migrations
 from audit.errors import SchemaMismatch
 from audit.integrity import schema
 from audit.models import AUDIT_MODELS, SCHEMA_VERSION
 from audit.recorder import guards
+
+LAST_MIGRATION = max(path.stem for path in Path(migrations.__file__).parent.glob("0*.py"))
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner"], transaction=True)
 
@@ -118,9 +122,9 @@ DIFFERENCES = {
         "schema version 99",
     ),
     "an open migration": (
-        "DELETE FROM django_migrations WHERE name = '0004_run_ledgers'",
-        "INSERT INTO django_migrations VALUES (DEFAULT, 'audit', '0004_run_ledgers', now())",
-        "audit.0004_run_ledgers is not applied",
+        f"DELETE FROM django_migrations WHERE name = '{LAST_MIGRATION}'",
+        f"INSERT INTO django_migrations VALUES (DEFAULT, 'audit', '{LAST_MIGRATION}', now())",
+        f"audit.{LAST_MIGRATION} is not applied",
     ),
     "a missing table": (
         "ALTER TABLE checkpoints RENAME TO elsewhere",
