@@ -29,6 +29,7 @@ register = template.Library()
 SHORT_HASH = 12
 BRIEF = 60
 WORDY_KEY = 48
+_TIME_FIRST = re.compile(r"[0-9a-f]{12}7[0-9a-f]{19}")
 _SHA256_DIGITS = 64
 _GROUP = 8
 
@@ -146,7 +147,13 @@ def moment(instant: datetime) -> SafeString:
 
 @register.filter
 def short(digest: str) -> str:
-    """The first twelve digits of a hash or an id; the rest is said to be missing."""
+    """Twelve digits of a hash or an id, and that others are missing.
+
+    The first ones, but the last of a UUID of version 7: its first are the time, and siblings that
+    were made in one moment share them.
+    """
+    if _TIME_FIRST.fullmatch(digest):
+        return "…" + digest[-SHORT_HASH:]
     return visible(digest[:SHORT_HASH]) + ("…" if len(digest) > SHORT_HASH else "")
 
 

@@ -75,6 +75,11 @@ class TestHashes:
         assert shown.short("0123456789abcdef") == "0123456789ab…"
         assert shown.short("0123456789ab") == "0123456789ab"
 
+    def test_tells_siblings_of_one_moment_apart(self):
+        # Version 7: the first twelve digits are the time.
+        assert shown.short("01a20320a20077a8b5293d0f62531634") == "…3d0f62531634"
+        assert shown.short("01a20320a20047a8b5293d0f62531634") == "01a20320a200…"
+
     def test_name_their_algorithm_only_in_full(self):
         assert shown.algorithm("a" * 64) == "sha256:"
         assert shown.algorithm("a" * 16) == ""

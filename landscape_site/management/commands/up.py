@@ -182,7 +182,7 @@ def web_child(listener: socket.socket) -> Child:
 
 def worker_child() -> Child:
     """Describe the process that does what takes longer than a page."""
-    command = [sys.executable, "-m", "celery", "--app", "landscape_site", "worker"]
+    command = [sys.executable, "-m", "celery", "--quiet", "--app", "landscape_site", "worker"]
     command += ["--concurrency", "2", "--loglevel", "warning", "--without-gossip"]
     command += ["--without-mingle", "--hostname", "landscape@%h"]
     return _background("The worker", command)
