@@ -193,7 +193,7 @@ ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
 SESSION_COOKIE_AGE = 12 * 60 * 60
 
 # Work that takes longer than a page. The database knows what is to be done; a message only rings
-# a bell, so losing all of them costs seconds (docs/decisions/0005-background.md).
+# a bell, so losing all of them costs seconds (docs/decisions/0007-background.md).
 CELERY_BROKER_URL = ENV.broker or f"redis+socket://{_PLACES.queue_socket}?virtual_host=0"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
