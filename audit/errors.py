@@ -192,6 +192,26 @@ class ColumnFixed(GuardRefused):
     """Changing a column that never changes (SQLSTATE LS003)."""
 
 
+class ConnectedOtherwise(AuditError):
+    """This process is configured for something else than what is asked for."""
+
+    def __init__(self, actual: str, *, asked: str) -> None:
+        super().__init__(f"this process is connected to {actual}, not to {asked}")
+        self.actual = actual
+        self.asked = asked
+
+
+class NotConnected(AuditError):
+    """There is no database yet."""
+
+    def __init__(self) -> None:
+        super().__init__("this process has no database yet: call recorder.connect(url) first")
+
+
+class NotLandscape(AuditError):
+    """The database is not Landscape's, or another version's; the sentence says which."""
+
+
 class SchemaMismatch(AuditError):
     """The live database is not the one that this version of Landscape was written for."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from audit.recorder import sessions
 from landscape_site import env, places, postgres
 from landscape_site.env import BASE_DIR
 
@@ -89,17 +90,11 @@ TEMPLATES = [
 # Pages and jobs may take their time; who records must hear of a fault within five seconds.
 _HURRIED = ENV.role == "command"
 
-# What every session of a login is held to; `check_schema` asks a live connection. A lock that
-# nobody releases and a transaction that nobody ends are errors within seconds, not silence.
+# What every session of a login is held to; `check_schema` asks a live connection.
 DATABASE_SESSIONS = {
-    "default": {
-        # What needs longer lifts it for its transaction (`bulk.without_time_limits`).
-        "statement_timeout": "4000" if _HURRIED else "15000",
-        "lock_timeout": "3000",
-        "idle_in_transaction_session_timeout": "60000",
-        "TimeZone": "UTC",
-        "application_name": "landscape",
-    },
+    # Pipelines that record from elsewhere are held to the same, in a hurry. What needs longer
+    # lifts it for its transaction (`bulk.without_time_limits`).
+    "default": sessions.APPLICATION | ({} if _HURRIED else {"statement_timeout": "15000"}),
     # Migrations take as long as they take, but do not queue everybody else behind them.
     "owner": {
         "statement_timeout": "0",
@@ -111,30 +106,23 @@ DATABASE_SESSIONS = {
 }
 # How many seconds the client itself waits for an answer: a server that is stopped, or behind a
 # dead line, keeps no limits. A little longer than the server's own, which are told in better words.
-DATABASE_PATIENCE = {"default": 4.5 if _HURRIED else 15.5, "owner": None}
+DATABASE_PATIENCE = {"default": sessions.PATIENCE if _HURRIED else 15.5, "owner": None}
 
 
 def _connection(parsed: dict[str, Any], alias: str) -> dict[str, Any]:
     if parsed["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured("Landscape runs on PostgreSQL: use a postgresql:// URL.")
-    session = DATABASE_SESSIONS[alias]
-    given = parsed.get("OPTIONS", {})
-    limits = " ".join(
-        f"-c {name}={value}" for name, value in session.items() if name != "application_name"
-    )
     return parsed | {
         "ENGINE": "audit.postgresql",
         "ATOMIC_REQUESTS": False,
         "CONN_MAX_AGE": 60,
         # A connection that died with its server must not cost the next request.
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 4}
-        | given
-        | {
-            "application_name": session["application_name"],
-            "patience": DATABASE_PATIENCE[alias],
-            "options": f"{given.get('options', '')} {limits}".strip(),
-        },
+        "OPTIONS": sessions.held_to(
+            DATABASE_SESSIONS[alias],
+            given=parsed.get("OPTIONS", {}),
+            patience=DATABASE_PATIENCE[alias],
+        ),
     }
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from django.db.models import QuerySet
+
 
 def create_batch(
     *, run_id: str, aggregation_node_id: str, at: datetime, batch_id: str | None = None
@@ -266,10 +268,15 @@ def get_incomplete_batches(*, run_id: str) -> list[Batch]:
         NotRecorded: there is no such run.
     """
     reading.require_run(run_id)
+    return list(incomplete(run_id))
+
+
+def incomplete(run_id: str) -> QuerySet[Batch]:
+    """Batches that are not over, and were not retried, in the order of their making."""
     batches = Batch.objects.filter(run_id=run_id)
     retried = batches.filter(retry_of__isnull=False).values("retry_of")
     left = batches.exclude(status=BatchStatus.COMPLETED).exclude(batch_id__in=retried)
-    return list(left.order_by("created_at", "batch_id"))
+    return left.order_by("created_at", "batch_id")
 
 
 def get_batch_members(*, run_id: str, batch_id: str) -> list[BatchMember]:

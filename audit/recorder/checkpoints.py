@@ -95,7 +95,7 @@ def get_latest_checkpoint(*, run_id: str) -> Checkpoint | None:
     """
     reading.require_run(run_id)
     newest = Checkpoint.objects.filter(run_id=run_id).order_by("sequence_number").last()
-    if newest is None or newest.sequence_number <= _released_to(run_id):
+    if newest is None or newest.sequence_number <= released_to(run_id):
         return None
     return newest
 
@@ -131,7 +131,7 @@ def release_checkpoints(*, run_id: str, reason: str, at: datetime) -> RunEvent |
         return note(run_id, RunEventKind.CHECKPOINTS_RELEASED, at=at, detail=detail)
 
 
-def _released_to(run_id: str) -> int:
+def released_to(run_id: str) -> int:
     """The highest number that was released; -1 where none was."""
     with prepared() as cursor:
         cursor.execute(
