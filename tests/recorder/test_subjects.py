@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from audit import recorder
 from audit.canonical import stable_hash
@@ -358,6 +359,17 @@ class TestOutcomes:
         assert len(recorder.get_token_outcomes_for_row(run_id="r", row_id="row0")) == 2
         with pytest.raises(TokenEnded):
             end_token(outcome="buffered", batch_id="b")
+
+    def test_of_a_row_are_found_by_index(self):
+        make_token()
+        with CaptureQueriesContext(connection) as sent:
+            recorder.get_token_outcomes_for_row(run_id="r", row_id="row0")
+
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute(f"EXPLAIN {sent[-1]['sql']}")
+            plan = " ".join(line for (line,) in cursor.fetchall())
+        assert "token_outcomes_by_token" in plan or "token_outcomes_one_final" in plan
 
 
 class TestNodeStates:
