@@ -6,9 +6,10 @@ to what came out of it. What came out of a batch is on record (`batch_outputs`) 
 runs, told by the verdicts: the one member that went on while its neighbours were consumed, or a
 consumed member that has children of its own.
 
-Every step is a look-up by index; `OFFSET 0` keeps PostgreSQL from turning one into a join of
-the whole table. `UNION` drops what was seen before, so a cycle ends where it closes, and the
-outer LIMIT ends the walk itself.
+Every step is a look-up by index. `unnest(ARRAY(…))` keeps PostgreSQL from turning one into a
+join of the whole table, and from guessing millions: it would clear a hash table of that size
+before it looks at the first token. `UNION` drops what was seen before, so a cycle ends where it
+closes, and the LIMIT ends the walk itself.
 """
 
 from __future__ import annotations
@@ -37,72 +38,76 @@ up(batch, id) AS (
     SELECT false, token_id::text FROM tokens
     WHERE run_id = %(run)s AND token_id = ANY(%(seeds)s)
     UNION
-    SELECT s.batch, s.id::text FROM up w CROSS JOIN LATERAL (
-        SELECT false AS batch, p.parent_token_id AS id FROM token_parents p
-        WHERE NOT w.batch AND p.run_id = %(run)s AND p.token_id = w.id
+    SELECT s.batch, s.id FROM up w CROSS JOIN LATERAL (
+        SELECT false AS batch, unnest(ARRAY(
+            SELECT p.parent_token_id::text FROM token_parents p
+            WHERE NOT w.batch AND p.run_id = %(run)s AND p.token_id = w.id
+            UNION ALL
+            SELECT m.token_id FROM batch_members m
+            WHERE w.batch AND m.run_id = %(run)s AND m.batch_id = w.id)) AS id
         UNION ALL
-        SELECT true, u.batch_id FROM batch_outputs u
-        WHERE NOT w.batch AND u.run_id = %(run)s AND u.output_type = 'token'
-          AND u.output_id = w.id
-        UNION ALL
-        SELECT true, m.batch_id FROM batch_members m
-        JOIN batches b ON b.run_id = m.run_id AND b.batch_id = m.batch_id
-        JOIN token_outcomes o
-            ON o.run_id = m.run_id AND o.token_id = m.token_id AND o.is_terminal
-        WHERE NOT w.batch AND m.run_id = %(run)s AND m.token_id = w.id
-          AND b.status = 'completed' AND {_WENT_ON} AND {_NEIGHBOUR_CONSUMED}
-        UNION ALL
-        (SELECT true, m.batch_id FROM token_parents p
-         JOIN token_outcomes o
-            ON o.run_id = p.run_id AND o.token_id = p.parent_token_id AND o.is_terminal
-         JOIN batch_members m ON m.run_id = p.run_id AND m.token_id = p.parent_token_id
-         JOIN batches b ON b.run_id = m.run_id AND b.batch_id = m.batch_id
-         WHERE NOT w.batch AND p.run_id = %(run)s AND p.token_id = w.id
-           AND o.outcome = 'consumed_in_batch' AND b.status = 'completed'
-         ORDER BY p.ordinal, m.batch_id LIMIT 1)
-        UNION ALL
-        SELECT false, m.token_id FROM batch_members m
-        WHERE w.batch AND m.run_id = %(run)s AND m.batch_id = w.id
-        OFFSET 0
+        SELECT true, unnest(ARRAY(
+            SELECT u.batch_id::text FROM batch_outputs u
+            WHERE NOT w.batch AND u.run_id = %(run)s AND u.output_type = 'token'
+              AND u.output_id = w.id
+            UNION ALL
+            SELECT m.batch_id FROM batch_members m
+            JOIN batches b ON b.run_id = m.run_id AND b.batch_id = m.batch_id
+            JOIN token_outcomes o
+                ON o.run_id = m.run_id AND o.token_id = m.token_id AND o.is_terminal
+            WHERE NOT w.batch AND m.run_id = %(run)s AND m.token_id = w.id
+              AND b.status = 'completed' AND {_WENT_ON} AND {_NEIGHBOUR_CONSUMED}
+            UNION ALL
+            (SELECT m.batch_id FROM token_parents p
+             JOIN token_outcomes o
+                ON o.run_id = p.run_id AND o.token_id = p.parent_token_id AND o.is_terminal
+             JOIN batch_members m ON m.run_id = p.run_id AND m.token_id = p.parent_token_id
+             JOIN batches b ON b.run_id = m.run_id AND b.batch_id = m.batch_id
+             WHERE NOT w.batch AND p.run_id = %(run)s AND p.token_id = w.id
+               AND o.outcome = 'consumed_in_batch' AND b.status = 'completed'
+             ORDER BY p.ordinal, m.batch_id LIMIT 1)))
     ) s
     WHERE %(upwards)s
 )"""  # noqa: S608  # constants of this module
 
 _DOWN = f"""
 down(batch, id) AS (
-    (SELECT false, a.id FROM up a WHERE NOT a.batch LIMIT %(rows)s)
+    SELECT false, unnest(ARRAY(SELECT a.id FROM up a WHERE NOT a.batch LIMIT %(rows)s))
     UNION
-    SELECT s.batch, s.id::text FROM down w CROSS JOIN LATERAL (
-        SELECT false AS batch, z.token_id AS id FROM (
-            SELECT q.token_id, count(*) OVER () AS many FROM (
-                SELECT p.token_id FROM token_parents p
-                WHERE NOT w.batch AND p.run_id = %(run)s AND p.parent_token_id = w.id
-                LIMIT %(wide)s + 1) q) z
-        WHERE z.many <= %(wide)s
+    SELECT s.batch, s.id FROM down w CROSS JOIN LATERAL (
+        SELECT false AS batch, unnest(ARRAY(
+            SELECT z.token_id::text FROM (
+                SELECT q.token_id, count(*) OVER () AS many FROM (
+                    SELECT p.token_id FROM token_parents p
+                    WHERE NOT w.batch AND p.run_id = %(run)s AND p.parent_token_id = w.id
+                    LIMIT %(wide)s + 1) q) z
+            WHERE z.many <= %(wide)s
+            UNION ALL
+            SELECT z.output_id FROM (
+                SELECT q.output_id, count(*) OVER () AS many FROM (
+                    SELECT u.output_id FROM batch_outputs u
+                    WHERE w.batch AND u.run_id = %(run)s AND u.batch_id = w.id
+                      AND u.output_type = 'token'
+                    LIMIT %(wide)s + 1) q) z
+            WHERE z.many <= %(wide)s
+            UNION ALL
+            SELECT m.token_id FROM batch_members m
+            JOIN batches b ON b.run_id = m.run_id AND b.batch_id = m.batch_id
+            JOIN token_outcomes o
+                ON o.run_id = m.run_id AND o.token_id = m.token_id AND o.is_terminal
+            WHERE w.batch AND m.run_id = %(run)s AND m.batch_id = w.id
+              AND b.status = 'completed'
+              AND NOT EXISTS (SELECT FROM batch_outputs u
+                              WHERE u.run_id = m.run_id AND u.batch_id = m.batch_id)
+              AND ({_WENT_ON} AND {_NEIGHBOUR_CONSUMED}
+                   OR o.outcome = 'consumed_in_batch'
+                      AND EXISTS (SELECT FROM token_parents p
+                                  WHERE p.run_id = m.run_id
+                                    AND p.parent_token_id = m.token_id)))) AS id
         UNION ALL
-        SELECT true, m.batch_id FROM batch_members m
-        WHERE NOT w.batch AND m.run_id = %(run)s AND m.token_id = w.id
-        UNION ALL
-        SELECT false, z.output_id FROM (
-            SELECT q.output_id, count(*) OVER () AS many FROM (
-                SELECT u.output_id FROM batch_outputs u
-                WHERE w.batch AND u.run_id = %(run)s AND u.batch_id = w.id
-                  AND u.output_type = 'token'
-                LIMIT %(wide)s + 1) q) z
-        WHERE z.many <= %(wide)s
-        UNION ALL
-        SELECT false, m.token_id FROM batch_members m
-        JOIN batches b ON b.run_id = m.run_id AND b.batch_id = m.batch_id
-        JOIN token_outcomes o
-            ON o.run_id = m.run_id AND o.token_id = m.token_id AND o.is_terminal
-        WHERE w.batch AND m.run_id = %(run)s AND m.batch_id = w.id AND b.status = 'completed'
-          AND NOT EXISTS (SELECT FROM batch_outputs u
-                          WHERE u.run_id = m.run_id AND u.batch_id = m.batch_id)
-          AND ({_WENT_ON} AND {_NEIGHBOUR_CONSUMED}
-               OR o.outcome = 'consumed_in_batch'
-                  AND EXISTS (SELECT FROM token_parents p
-                              WHERE p.run_id = m.run_id AND p.parent_token_id = m.token_id))
-        OFFSET 0
+        SELECT true, unnest(ARRAY(
+            SELECT m.batch_id::text FROM batch_members m
+            WHERE NOT w.batch AND m.run_id = %(run)s AND m.token_id = w.id))
     ) s
 )"""  # noqa: S608  # constants of this module
 
