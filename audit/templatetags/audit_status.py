@@ -104,7 +104,7 @@ LOOKS: dict[str, Mapping[str, Look]] = {
     # Where rows and tokens stand, verdict or not.
     "standing": _OUTCOMES
     | {
-        "delivered": _care("at a sink, no final verdict"),
+        "delivered": _care("seen at a sink"),
         "open": _structural("left open", "clock"),
         "unaccounted": _bad("unaccounted"),
     },

@@ -39,7 +39,7 @@ _DEEDS = {
     Outcome.COALESCED: ("was coalesced", "were coalesced"),
     Outcome.EXPANDED: ("was expanded", "were expanded"),
     Outcome.BUFFERED: ("is buffered", "are buffered"),
-    "delivered": ("reached a sink without a verdict", "reached a sink without a verdict"),
+    "delivered": ("was seen at a sink", "were seen at a sink"),
     "open": ("was left open", "were left open"),
     "": ("has no outcome recorded", "have no outcome recorded"),
 }
