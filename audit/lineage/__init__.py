@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from audit.lineage.closure import gather_closure, gather_row
 from audit.lineage.closure_facts import Closure
+from audit.lineage.endings import Ending, tell_ending
 from audit.lineage.figures import COUNTED_TO, SoFar, count_so_far
 from audit.lineage.house import HouseFacts, describe_house, schema_fits
 from audit.lineage.journeys import (
@@ -40,6 +41,7 @@ __all__ = [
     "ORDERS",
     "RAREST",
     "Closure",
+    "Ending",
     "Entry",
     "HouseFacts",
     "Journey",
@@ -71,4 +73,5 @@ __all__ = [
     "list_runs",
     "read_ledger",
     "schema_fits",
+    "tell_ending",
 ]

@@ -91,6 +91,7 @@ class RunsPage:
     failed: int
     without_end: int
     with_error_findings: int
+    unaccounted: int
     needing: int
     named: tuple[RunLine, ...]
 
@@ -141,6 +142,7 @@ def list_runs(*, asked: RunFilter, after: str | None = None, limit: int = RUNS_A
         failed=Count("run_id", filter=_failed()),
         without_end=Count("run_id", filter=_without_end()),
         with_error_findings=Count("run_id", filter=_with_error_findings()),
+        unaccounted=Count("run_id", filter=_unaccounted()),
         needing=Count("run_id", filter=_needing()),
     )
     chosen = _matching(everything, asked).newest_first()
@@ -264,8 +266,13 @@ def _with_error_findings() -> Q:
     return Q(Exists(errors))
 
 
+def _unaccounted() -> Q:
+    short = RunSummary.objects.current().filter(run_id=OuterRef("run_id"), unaccounted__gt=0)
+    return Q(Exists(short))
+
+
 def _needing() -> Q:
-    return _failed() | _without_end() | _with_error_findings()
+    return _failed() | _without_end() | _with_error_findings() | _unaccounted()
 
 
 def _matching(runs: RunQuerySet, asked: RunFilter) -> RunQuerySet:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit import lineage
-from audit.views import answers
+from audit.views import answers, endings
 from audit.views.doors import choice, page, text
 from audit.views.keys import below
 from audit.vocabulary import Outcome
@@ -57,12 +57,19 @@ def row(request: HttpRequest, run_id: str, row_id: str) -> HttpResponse:
         "run": story.run,
         "row": story.row,
         "after": after,
-        "answer": answers.about_row(story),
+        "answer": endings.about_row(story, _ending(story)),
         "here": f"row {story.row.row_index:,}",
         "next": f"?{urlencode({'after': story.next_after})}" if story.next_after else None,
         "now": timezone.now(),
     }
     return render(request, "audit/row.html", context)
+
+
+def _ending(story: lineage.RowStory) -> lineage.Ending | None:
+    """How the one token of a row ended; of several no sentence can tell."""
+    if story.tokens_total != 1 or not story.tokens:
+        return None
+    return lineage.tell_ending(run_id=story.run.run_id, token_id=story.tokens[0].token_id)
 
 
 def _index(request: HttpRequest, name: str) -> int | None:

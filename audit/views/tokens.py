@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from audit import lineage
-from audit.views import answers
+from audit.views import endings
 from audit.views.doors import page
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def token(request: HttpRequest, run_id: str, token_id: str) -> HttpResponse:
         "run": story.run,
         "row": story.row,
         "token": story.token,
-        "answer": answers.about_token(story),
+        "answer": endings.about_token(lineage.tell_ending(run_id=run_id, token_id=token_id)),
         "here": f"token {token_id[:12]}",
         "calls_shown": sum(len(visit.calls) for visit in story.visits),
         "now": timezone.now(),

@@ -65,13 +65,24 @@ class TestListRuns:
         make_run(run_id="live", status="running")
         make_finding(make_run(run_id="found"), level="error")
         make_finding(make_run(run_id="habit"))
+        make_world(run_id="whole")
 
         page = lineage.list_runs(asked=ANY)
 
         assert {line.run_id for line in page.named} == {"failed", "no-end", "found"}
-        assert (page.total, page.needing) == (6, 3)
+        assert (page.total, page.needing, page.unaccounted) == (7, 3, 0)
         assert (page.failed, page.without_end, page.with_error_findings) == (1, 1, 1)
         assert set(listed(status=lineage.NEEDS_A_PERSON)) == {"failed", "no-end", "found"}
+
+    def test_names_a_run_that_misses_a_row(self):
+        world = make_world(run_id="short")
+        make_row(world.source, 2)
+        summarise(world.run)
+
+        page = lineage.list_runs(asked=ANY)
+
+        assert (page.unaccounted, page.needing) == (1, 1)
+        assert listed(status=lineage.NEEDS_A_PERSON) == ["short"]
 
     def test_tells_a_run_without_figures_from_one_without_rows(self):
         counted, uncounted = make_run(run_id="counted"), make_run(run_id="uncounted")

@@ -147,12 +147,21 @@ class TestRuns:
         assert answer_line(answer).endswith(" and 9 more.")
         assert "/runs/?status=attention" in answer.text
 
+    def test_says_that_rows_are_unaccounted_for(self, signed_in):
+        world = make_world(run_id="c" * 32)
+        make_row(world.source, 2)
+        summarise(world.run)
+
+        assert answer_line(signed_in.get("/runs/")) == (
+            "One run needs you: cccccccccccc has 1 row unaccounted for."
+        )
+
     def test_says_so_when_nothing_needs_a_person(self, signed_in):
         make_run()
 
         assert answer_line(signed_in.get("/runs/")) == (
-            "No run needs you: none of the one run failed, stopped without an end"
-            " or has an error finding."
+            "No run needs you: none of the one run failed, stopped without an end,"
+            " misses a row or has an error finding."
         )
 
     def test_calls_an_imported_run_without_an_end_so(self, signed_in):
@@ -362,7 +371,7 @@ class TestRow:
         world = make_world(rows=1)
 
         assert answer_line(self.ask(signed_in, world.rows[0])) == (
-            "Row 0 travelled as one token, which was completed into output."
+            "Row 0 was completed into output, first attempt, and seen by the sink."
         )
 
     def test_answers_for_no_token(self, signed_in):
@@ -399,7 +408,8 @@ class TestToken:
         world = make_world(rows=1)
 
         assert answer_line(self.ask(signed_in, world.tokens[0])) == (
-            "Made from row 0, this token made 2 visits and was completed into output."
+            "Made from row 0, this token was completed into output, first attempt,"
+            " and seen by the sink."
         )
 
     def test_answers_for_a_failed_branch(self, signed_in):
@@ -412,8 +422,7 @@ class TestToken:
         answer = self.ask(signed_in, branch)
 
         assert answer_line(answer) == (
-            "Made by a fork of row 7 for branch left, this token made 1 visit,"
-            " of which 1 failed, and failed."
+            "Made by a fork of row 7 for branch left, this token failed at tidy: “cut”."
         )
         assert "cut" in words(answer)
 
@@ -425,7 +434,7 @@ class TestToken:
             make_child(root, ordinal)
 
         assert answer_line(self.ask(signed_in, root)) == (
-            "Made from row 0, this token made 0 visits and was forked into 2."
+            "Made from row 0, this token was forked into 2 tokens: 2 have no outcome recorded."
         )
 
     def test_says_which_edge_a_gate_chose(self, signed_in):
