@@ -147,6 +147,13 @@ class BatchOutput(models.Model):
             ),
             one_of("output_type", OutputType, name="batch_outputs_type_known"),
         ]
+        indexes = [
+            ReasonedIndex(
+                fields=["run_id", "output_type", "output_id"],
+                name="batch_outputs_by_output",
+                reason="The lineage of a token: which batch it came out of.",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.output_type} {self.output_id} of {self.batch_id}"
