@@ -144,11 +144,16 @@ class GroupSerializer(serializers.Serializer):
     worst_status = serializers.CharField(allow_null=True)
 
 
-class NodeSerializer(serializers.Serializer):
-    """A node of the pipeline and its column."""
+class NodeNameSerializer(serializers.Serializer):
+    """A node of the pipeline."""
 
     node_id = serializers.CharField()
     name = serializers.CharField()
+
+
+class NodeSerializer(NodeNameSerializer):
+    """A node of the pipeline and its column."""
+
     layer = serializers.IntegerField()
 
 

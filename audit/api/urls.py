@@ -6,6 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from audit.api.asking import NothingHere
+from audit.api.figures import Journeys, LedgerOfRun
 from audit.api.lineage import RowLineage, TokenLineage
 from audit.api.runs import Rows, Run, Runs
 
@@ -14,6 +15,8 @@ app_name = "api"
 urlpatterns = [
     path("runs/", Runs.as_view(), name="runs"),
     path("runs/<key:run_id>/", Run.as_view(), name="run"),
+    path("runs/<key:run_id>/journeys/", Journeys.as_view(), name="journeys"),
+    path("runs/<key:run_id>/ledger/", LedgerOfRun.as_view(), name="ledger"),
     path("runs/<key:run_id>/rows/", Rows.as_view(), name="rows"),
     path("runs/<key:run_id>/rows/<key:row_id>/lineage/", RowLineage.as_view(), name="row-lineage"),
     path(

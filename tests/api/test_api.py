@@ -145,6 +145,36 @@ class TestLineage:
         assert few <= count_queries(lambda: signed_in.get(address)) <= 12 + 2
 
 
+class TestFigures:
+    def test_tell_the_paths_of_a_run(self, signed_in, world):
+        told = signed_in.get(f"{API}runs/{world.run.run_id}/journeys/?order=rarest").json()
+
+        (journey,) = told["results"]
+        assert (told["counted"], told["matching"], told["matching_rows"]) == (True, 1, 3)
+        assert journey["rows"] == len(world.rows)
+        assert [step["node_id"] for step in journey["paths"][0]["steps"]] == [
+            world.transform.node_id,
+            world.sink.node_id,
+        ]
+        assert journey["examples"][0] == {"row_index": 0, "row_id": world.rows[0].row_id}
+
+    def test_tell_that_a_run_is_still_to_be_counted(self, signed_in):
+        run = make_run(status="running")
+
+        journeys = signed_in.get(f"{API}runs/{run.run_id}/journeys/").json()
+        assert (journeys["counted"], journeys["results"]) == (False, [])
+        assert signed_in.get(f"{API}runs/{run.run_id}/ledger/").json() == {"ledger": None}
+
+    def test_tell_the_ledger(self, signed_in, world):
+        ledger = signed_in.get(f"{API}runs/{world.run.run_id}/ledger/").json()["ledger"]
+
+        assert (ledger["rows_in"], ledger["rows_unaccounted"]) == (3, 0)
+        assert ledger["tokens"] == [{"word": "completed", "count": 3}]
+        assert {account["node"]["node_id"] for account in ledger["nodes"]} == {
+            node.node_id for node in (world.source, world.transform, world.sink)
+        }
+
+
 class TestSchema:
     def test_is_valid_and_names_every_resource(self, signed_in):
         schema = signed_in.get(f"{API}schema/?format=json").json()
