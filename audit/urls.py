@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path, register_converter
 
-from audit.views import health, home, journeys, ledger, rows, runs, tokens
+from audit.views import health, home, journeys, ledger, rows, runs, tokens, visits
 from audit.views.keys import KeyConverter
 
 app_name = "audit"
@@ -20,6 +20,8 @@ urlpatterns = [
     path("runs/<key:run_id>/rows/", rows.rows, name="rows"),
     path("runs/<key:run_id>/rows/<key:row_id>/", rows.row, name="row"),
     path("runs/<key:run_id>/tokens/<key:token_id>/", tokens.token, name="token"),
+    path("runs/<key:run_id>/states/<key:state_id>/", visits.visit, name="visit"),
+    path("runs/<key:run_id>/calls/<key:call_id>/", visits.call, name="call"),
     path("api/v1/", include("audit.api.urls")),
     path("health/live", health.live, name="live"),
     path("health/ready", health.ready, name="ready"),

@@ -5,6 +5,7 @@ Every question costs a number of queries that does not grow with the run.
 
 from __future__ import annotations
 
+from audit.lineage.call_story import CallStory, explain_call
 from audit.lineage.closure import gather_closure, gather_row
 from audit.lineage.closure_facts import Closure
 from audit.lineage.endings import Ending, tell_ending
@@ -33,6 +34,7 @@ from audit.lineage.runs import (
     list_runs,
 )
 from audit.lineage.tokens import TokenStory, explain_token
+from audit.lineage.visit_story import VisitStory, explain_visit
 
 __all__ = [
     "COUNTED_TO",
@@ -40,6 +42,7 @@ __all__ = [
     "NO_OUTCOME",
     "ORDERS",
     "RAREST",
+    "CallStory",
     "Closure",
     "Ending",
     "Entry",
@@ -58,14 +61,17 @@ __all__ = [
     "RunsPage",
     "SoFar",
     "TokenStory",
+    "VisitStory",
     "any_run_exists",
     "count_so_far",
     "describe_house",
     "describe_run",
+    "explain_call",
     "explain_ledger",
     "explain_row",
     "explain_run",
     "explain_token",
+    "explain_visit",
     "gather_closure",
     "gather_row",
     "list_journeys",

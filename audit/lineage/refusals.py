@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from audit.lineage.bodies import read_errors
 from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt, reading
 from audit.lineage.nodes import node_name
 from audit.models import ValidationError
@@ -23,7 +24,7 @@ class Refusal:
     node_id: str | None
     node_name: str | None
     row_hash: str
-    # None where our own recorder kept it as a payload.
+    # None where it is kept as a payload that is not there.
     error: Excerpt | None
     schema_mode: str
     destination: str
@@ -33,7 +34,7 @@ class Refusal:
 def refusals_of(*, run_id: str, row_hash: str | None = None) -> tuple[tuple[Refusal, ...], bool]:
     """The first twenty refusals of a run, or of one content in it; and whether there are more.
 
-    One query. Records are linked to rows by content only: equal content, not the same record.
+    Two queries. Records are linked to rows by content only: equal content, not the same record.
     """
     refused = ValidationError.objects.filter(run_id=run_id)
     if row_hash is not None:
@@ -43,16 +44,18 @@ def refusals_of(*, run_id: str, row_hash: str | None = None) -> tuple[tuple[Refu
         .annotate(**reading("error", limit=ERROR_LIMIT))
         .order_by("run_id", "error_id")[: REFUSALS_SHOWN + 1]
     )
-    return tuple(_facts(record) for record in found[:REFUSALS_SHOWN]), len(found) > REFUSALS_SHOWN
+    shown = found[:REFUSALS_SHOWN]
+    kept = read_errors(refs=(record.error_ref for record in shown))
+    return tuple(_facts(record, kept) for record in shown), len(found) > REFUSALS_SHOWN
 
 
-def _facts(record: ValidationError) -> Refusal:
+def _facts(record: ValidationError, kept: dict[str | None, Excerpt | None]) -> Refusal:
     return Refusal(
         error_id=record.error_id,
         node_id=record.node_id,
         node_name=node_name(record.node_id) if record.node_id is not None else None,
         row_hash=record.row_hash,
-        error=excerpt(record, "error"),
+        error=excerpt(record, "error") or kept.get(record.error_ref),
         schema_mode=record.schema_mode,
         destination=record.destination,
         created_at=record.created_at,

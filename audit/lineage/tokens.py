@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count
 
 from audit.errors import NotRecorded
+from audit.lineage.bodies import read_errors
 from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt, reading
 from audit.lineage.findings import FindingLine, findings_about
 from audit.lineage.nodes import NodeFacts, read_nodes
@@ -231,11 +232,12 @@ def _rejections(run_id: str, token_id: str) -> tuple[Rejection, ...]:
         .order_by("created_at", "error_id")[:REJECTIONS_SHOWN]
     )
     nodes = read_nodes(run_id, (record.transform_id for record in found))
+    kept = read_errors(refs=(record.error_details_ref for record in found))
     return tuple(
         Rejection(
             error_id=record.error_id,
             node=nodes[record.transform_id],
-            details=excerpt(record, "error_details_json"),
+            details=excerpt(record, "error_details_json") or kept.get(record.error_details_ref),
             row_hash=record.row_hash,
             destination=record.destination,
             created_at=record.created_at,

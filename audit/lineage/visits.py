@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from audit.lineage.bodies import read_errors
 from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt, reading
 from audit.lineage.nodes import NodeFacts, read_nodes
 from audit.lineage.payload_words import payload_words
@@ -92,7 +93,7 @@ class Visits:
 
 
 def read_visits(*, token: Token) -> Visits:
-    """Every visit of a loaded token with its routes and calls, in seven queries."""
+    """Every visit of a loaded token with its routes and calls, in nine queries."""
     of_it = {"run_id": token.run_id, "token_id": token.token_id}
     by_way = {"run_id": token.run_id, "state__token_id": token.token_id}
     states = list(
@@ -115,6 +116,7 @@ def read_visits(*, token: Token) -> Visits:
         place = (state.node_id, state.step_index)
         attempts[place] = max(attempts.get(place, 0), state.attempt + 1)
     marks = _input_marks(states, source_hash=token.row.source_data_hash)
+    kept = read_errors(refs=(state.error_ref for state in states))
     shown = tuple(
         Visit(
             state_id=state.state_id,
@@ -130,7 +132,7 @@ def read_visits(*, token: Token) -> Visits:
             input_mark=mark,
             output_hash=state.output_hash,
             output_mark=_output_mark(state),
-            error=excerpt(state, "error_json"),
+            error=excerpt(state, "error_json") or kept.get(state.error_ref),
             routes=tuple(routed[state.state_id]),
             calls=tuple(called[state.state_id]),
         )
@@ -182,6 +184,7 @@ def _calls(calls: QuerySet[Call]) -> dict[str, list[CallFacts]]:
         .order_by("created_at", "state_id", "call_index")[:CALLS_SHOWN]
     )
     words = payload_words(ref for call in page for ref in (call.request_ref, call.response_ref))
+    kept = read_errors(refs=(call.error_ref for call in page))
     made: dict[str, list[CallFacts]] = defaultdict(list)
     for call in page:
         made[str(call.state_id)].append(
@@ -195,7 +198,7 @@ def _calls(calls: QuerySet[Call]) -> dict[str, list[CallFacts]]:
                 request=words[call.request_ref],
                 response_hash=call.response_hash,
                 response=words[call.response_ref] if call.response_hash else NO_ANSWER,
-                error=excerpt(call, "error_json"),
+                error=excerpt(call, "error_json") or kept.get(call.error_ref),
             )
         )
     return made

@@ -17,6 +17,7 @@ from django import template
 from django.utils.html import format_html
 
 from audit.lineage import COUNTED_TO
+from audit.lineage.bodies import laid_out
 from audit.vocabulary import ReproducibilityGrade
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 register = template.Library()
+register.filter(laid_out)
 
 SHORT_HASH = 12
 BRIEF = 60
@@ -45,7 +47,6 @@ _SHORT_TIMES = (
 _HIDING_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _HEX = re.compile(r"[0-9a-f]+")
 _MAY_HIDE = re.compile(r"[^\x20-\x7e]")
-_JSON_PARTS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^"{}\[\],:]+|"', re.DOTALL)
 
 GRADES = {
     ReproducibilityGrade.FULL_REPRODUCIBLE.value: "can be recomputed",
@@ -203,33 +204,6 @@ def grade_word(grade: str) -> str:
 def made_words(how: str) -> str:
     """How a token came to be, in plain words."""
     return MADE[how]
-
-
-@register.filter
-def laid_out(text: str) -> str:
-    """JSON with line breaks and indents between its parts; the parts stay as recorded.
-
-    Text that is not JSON, or only the beginning of it, comes back as it is.
-    """
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    out: list[str] = []
-    depth, opened = 0, False
-    for part in _JSON_PARTS.findall(text):
-        if not part.strip():
-            continue
-        closing = part in "}]"
-        depth -= closing
-        if opened is not closing and (opened or closing):
-            out.append("\n" + "  " * depth)
-        out.append(f"{part} " if part == ":" else part.strip())
-        if part == ",":
-            out.append("\n" + "  " * depth)
-        opened = part in "{["
-        depth += opened
-    return "".join(out)
 
 
 @register.filter

@@ -130,6 +130,7 @@ LOOKS: dict[str, Mapping[str, Look]] = {
         PayloadState.CORRUPTED: _bad("corrupted"),
         PayloadState.PURGED: _structural("purged", "dash"),
         "hash_only": _structural("hash only", "dash"),
+        "withheld": _structural("withheld", "barred"),
         "not_looked_for": _structural("unknown, not looked for", "dash"),
         "none_recorded": _structural("none recorded", "dash"),
     },

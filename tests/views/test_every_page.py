@@ -6,6 +6,8 @@ from html import escape
 import pytest
 from django.urls import reverse
 
+from audit import payloads
+from audit.models import Call, NodeState, Payload
 from tests.builders import (
     make_artifact,
     make_batch,
@@ -16,6 +18,7 @@ from tests.builders import (
     make_import,
     make_node,
     make_outcome,
+    make_payload,
     make_refusal,
     make_rejection,
     make_route,
@@ -37,6 +40,9 @@ LONG = "n" * 10_240
 def addresses(world):
     run_id = world.run.run_id
     row, token = world.rows[0], world.tokens[0]
+    call = Call.objects.filter(run_id=run_id).first() or make_call(
+        NodeState.objects.filter(run_id=run_id).first()
+    )
     return {
         "runs": reverse("audit:runs"),
         "run": reverse("audit:run", args=[run_id]),
@@ -45,10 +51,12 @@ def addresses(world):
         "rows": reverse("audit:rows", args=[run_id]),
         "row": reverse("audit:row", args=[run_id, row.row_id]),
         "token": reverse("audit:token", args=[run_id, token.token_id]),
+        "visit": reverse("audit:visit", args=[run_id, call.state_id]),
+        "call": reverse("audit:call", args=[run_id, call.call_id]),
     }
 
 
-PAGES = ["runs", "run", "ledger", "journeys", "rows", "row", "token"]
+PAGES = ["runs", "run", "ledger", "journeys", "rows", "row", "token", "visit", "call"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -134,8 +142,8 @@ def full_world(name="plain", size=1):
         make_outcome(child, "failed", error_hash=short)
         state = make_state(token, gate, 1, status="failed", error_json=name)
         again = make_state(token, gate, 1, attempt=1)
-        make_route(again, edge)
-        make_call(state, status="error", error_json=name, request_ref=name)
+        make_route(again, edge, reason_ref=kept(name), reason_hash=short)
+        make_call(state, status="error", error_json=name, request_ref=kept(name), response_ref=name)
         make_artifact(make_state(token, sink, 2), path_or_uri=name, artifact_type=name)
         make_batch(totals, token, trigger_reason=name)
         make_rejection(token, gate, error_details_json=name, destination=name)
@@ -147,6 +155,14 @@ def full_world(name="plain", size=1):
     make_import(run, source_name=name)
     summarise(run)
     return FullWorld(run, rows, tokens)
+
+
+def kept(text):
+    """Contents in the store, and known to be there."""
+    ref = payloads.store(text.encode("utf-8", "surrogatepass"))
+    if not Payload.objects.filter(content_hash=ref).exists():
+        make_payload(ref)
+    return ref
 
 
 class FullWorld:
@@ -194,6 +210,8 @@ class TestNotThere:
             ("/runs/nowhere/rows/", "There is no run nowhere on record."),
             ("/runs/{run}/rows/nowhere/", "There is no row nowhere on record."),
             ("/runs/{run}/tokens/nowhere/", "There is no token nowhere on record."),
+            ("/runs/{run}/states/nowhere/", "There is no visit nowhere on record."),
+            ("/runs/{run}/calls/nowhere/", "There is no call nowhere on record."),
             ("/nothing/", "There is no page at this address."),
         ],
     )

@@ -1,0 +1,105 @@
+"""The page of one visit, and the page of one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.shortcuts import render
+from django.utils import timezone
+
+from audit import lineage
+from audit.templatetags.audit_format import brief, duration, number
+from audit.views.answers import Piece, token_url
+from audit.views.doors import page
+from audit.vocabulary import CallType, NodeStateStatus
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+_ENDED = {
+    NodeStateStatus.OPEN: "began and has no end on record",
+    NodeStateStatus.PENDING: "waits for an answer",
+    NodeStateStatus.COMPLETED: "completed",
+    NodeStateStatus.FAILED: "failed",
+    NodeStateStatus.REJECTED: "was rejected",
+}
+
+_KINDS = {
+    CallType.LLM: "a model",
+    CallType.HTTP: "an HTTP",
+    CallType.SQL: "an SQL",
+    CallType.FILESYSTEM: "a file system",
+    CallType.HTTP_REDIRECT: "a redirected HTTP",
+}
+
+
+@page()
+def visit(request: HttpRequest, run_id: str, state_id: str) -> HttpResponse:
+    """One visit: how it went and why, what was called, and what stands before and behind it."""
+    story = lineage.explain_visit(run_id=run_id, state_id=state_id)
+    context = {
+        "story": story,
+        "run": story.run,
+        "row": story.row,
+        "state": story.state,
+        "answer": _about_visit(story),
+        "here": f"visit to {brief(story.node.name, 40)}",
+        "now": timezone.now(),
+    }
+    return render(request, "audit/visit.html", context)
+
+
+@page()
+def call(request: HttpRequest, run_id: str, call_id: str) -> HttpResponse:
+    """One call: what was asked and what came back, as plain text."""
+    story = lineage.explain_call(run_id=run_id, call_id=call_id)
+    context = {
+        "story": story,
+        "run": story.run,
+        "row": story.row,
+        "call": story.call,
+        "bodies": (("Request", story.request), ("Response", story.response)),
+        "answer": _about_call(story),
+        "here": f"call {story.call.call_index}",
+        "now": timezone.now(),
+    }
+    return render(request, "audit/call.html", context)
+
+
+def _about_visit(story: lineage.VisitStory) -> tuple[Piece, ...]:
+    state = story.state
+    row = Piece(
+        text=f"row {number(story.row.row_index)}", href=token_url(state.run_id, state.token_id)
+    )
+    place = f" of {number(story.attempts_total)}" if story.attempts_total > 1 else ""
+    pieces = [
+        Piece(text=f"Attempt {number(story.attempt)}{place} of "),
+        row,
+        Piece(text=f" at {brief(story.node.name, 40)} {_ENDED[NodeStateStatus(state.status)]}"),
+    ]
+    if state.duration_ms is not None:
+        pieces.append(Piece(text=f" after {duration(state.duration_ms)}"))
+    if story.error_text is not None:
+        pieces.append(Piece(text=": "))
+        pieces.append(Piece(text=brief(story.error_text.headline, 160), href="#error"))
+    for place_of, route in enumerate(story.routes):
+        pieces.append(Piece(text=", and sent it to " if not place_of else ", "))
+        pieces.append(Piece(text=brief(route.node.name, 40), href="#routes"))
+    return (*pieces, Piece(text="."))
+
+
+def _about_call(story: lineage.CallStory) -> tuple[Piece, ...]:
+    call_ = story.call
+    kind = _KINDS.get(CallType(call_.call_type), f"a {call_.call_type}")
+    pieces = [Piece(text=f"{brief(story.node.name, 40)} made {kind} call")]
+    if story.row is not None and story.state is not None:
+        href = token_url(call_.run_id, story.state.token_id)
+        pieces.append(Piece(text=" for "))
+        pieces.append(Piece(text=f"row {number(story.row.row_index)}", href=href))
+    ended = "it was answered" if call_.status == "success" else "it failed"
+    took = f" after {duration(call_.latency_ms)}" if call_.latency_ms is not None else ""
+    pieces.append(Piece(text=f"; {ended}{took}"))
+    if story.error_text is not None:
+        pieces.append(Piece(text=": "))
+        pieces.append(Piece(text=brief(story.error_text.headline, 160), href="#error"))
+    return (*pieces, Piece(text="."))
