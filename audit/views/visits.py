@@ -8,7 +8,6 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from audit import lineage
-from audit.templatetags.audit_format import brief, duration, number
 from audit.views.answers import Piece, token_url
 from audit.views.doors import page
 from audit.vocabulary import CallType, NodeStateStatus
@@ -43,7 +42,7 @@ def visit(request: HttpRequest, run_id: str, state_id: str) -> HttpResponse:
         "row": story.row,
         "state": story.state,
         "answer": _about_visit(story),
-        "here": f"visit to {brief(story.node.name, 40)}",
+        "here": f"visit to {_brief(story.node.name, 40)}",
         "now": timezone.now(),
     }
     return render(request, "audit/visit.html", context)
@@ -68,38 +67,39 @@ def call(request: HttpRequest, run_id: str, call_id: str) -> HttpResponse:
 
 def _about_visit(story: lineage.VisitStory) -> tuple[Piece, ...]:
     state = story.state
-    row = Piece(
-        text=f"row {number(story.row.row_index)}", href=token_url(state.run_id, state.token_id)
-    )
-    place = f" of {number(story.attempts_total)}" if story.attempts_total > 1 else ""
+    row = Piece(text=f"row {story.row.row_index:,}", href=token_url(state.run_id, state.token_id))
+    place = f" of {story.attempts_total:,}" if story.attempts_total > 1 else ""
     pieces = [
-        Piece(text=f"Attempt {number(story.attempt)}{place} of "),
+        Piece(text=f"Attempt {story.attempt:,}{place} of "),
         row,
-        Piece(text=f" at {brief(story.node.name, 40)} {_ENDED[NodeStateStatus(state.status)]}"),
+        Piece(text=f" at {_brief(story.node.name, 40)} {_ENDED[NodeStateStatus(state.status)]}"),
     ]
-    if state.duration_ms is not None:
-        pieces.append(Piece(text=f" after {duration(state.duration_ms)}"))
     if story.error_text is not None:
         pieces.append(Piece(text=": "))
-        pieces.append(Piece(text=brief(story.error_text.headline, 160), href="#error"))
+        pieces.append(Piece(text=_brief(story.error_text.headline, 160), href="#error"))
     for place_of, route in enumerate(story.routes):
         pieces.append(Piece(text=", and sent it to " if not place_of else ", "))
-        pieces.append(Piece(text=brief(route.node.name, 40), href="#routes"))
+        pieces.append(Piece(text=_brief(route.node.name, 40), href="#routes"))
     return (*pieces, Piece(text="."))
 
 
 def _about_call(story: lineage.CallStory) -> tuple[Piece, ...]:
     call_ = story.call
     kind = _KINDS.get(CallType(call_.call_type), f"a {call_.call_type}")
-    pieces = [Piece(text=f"{brief(story.node.name, 40)} made {kind} call")]
+    pieces = [Piece(text=f"{_brief(story.node.name, 40)} made {kind} call")]
     if story.row is not None and story.state is not None:
         href = token_url(call_.run_id, story.state.token_id)
         pieces.append(Piece(text=" for "))
-        pieces.append(Piece(text=f"row {number(story.row.row_index)}", href=href))
+        pieces.append(Piece(text=f"row {story.row.row_index:,}", href=href))
     ended = "it was answered" if call_.status == "success" else "it failed"
-    took = f" after {duration(call_.latency_ms)}" if call_.latency_ms is not None else ""
-    pieces.append(Piece(text=f"; {ended}{took}"))
+    pieces.append(Piece(text=f"; {ended}"))
     if story.error_text is not None:
         pieces.append(Piece(text=": "))
-        pieces.append(Piece(text=brief(story.error_text.headline, 160), href="#error"))
+        pieces.append(Piece(text=_brief(story.error_text.headline, 160), href="#error"))
     return (*pieces, Piece(text="."))
+
+
+def _brief(text: str, limit: int) -> str:
+    """A name or a headline for a sentence: on one line, and no longer than that."""
+    words = " ".join(text[: 2 * limit].split())
+    return words[:limit] + ("…" if len(words) > limit or len(text) > 2 * limit else "")
