@@ -10,6 +10,7 @@ from audit.lineage.closure import gather_closure, gather_row
 from audit.lineage.closure_facts import Closure
 from audit.lineage.endings import Ending, tell_ending
 from audit.lineage.figures import COUNTED_TO, SoFar, count_so_far
+from audit.lineage.headlines import read_headlines
 from audit.lineage.house import HouseFacts, describe_house, schema_fits
 from audit.lineage.journeys import (
     ORDERS,
@@ -19,7 +20,9 @@ from audit.lineage.journeys import (
     JourneysPage,
     list_journeys,
 )
+from audit.lineage.lanes import Lanes, lay_lanes
 from audit.lineage.ledger import Entry, Ledger, LedgerPage, explain_ledger, read_ledger
+from audit.lineage.picked import PickedVisit, pick_visit
 from audit.lineage.rows import NO_OUTCOME, RowsPage, RowStory, explain_row, list_rows
 from audit.lineage.runs import (
     NEEDS_A_PERSON,
@@ -50,8 +53,10 @@ __all__ = [
     "Journey",
     "JourneyFilter",
     "JourneysPage",
+    "Lanes",
     "Ledger",
     "LedgerPage",
+    "PickedVisit",
     "RowStory",
     "RowsPage",
     "RunFacts",
@@ -74,9 +79,12 @@ __all__ = [
     "explain_visit",
     "gather_closure",
     "gather_row",
+    "lay_lanes",
     "list_journeys",
     "list_rows",
     "list_runs",
+    "pick_visit",
+    "read_headlines",
     "read_ledger",
     "schema_fits",
     "tell_ending",

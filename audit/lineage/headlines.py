@@ -1,0 +1,33 @@
+"""Why visits failed, in a line each, for the lanes that are shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db.models.functions import Left
+
+from audit.lineage.excerpts import headline
+from audit.lineage.signatures import FAILED_STATUSES, QUARANTINED
+from audit.models import NodeState
+
+if TYPE_CHECKING:
+    from audit.lineage.lanes import Lanes
+
+_READ = 4_000
+
+
+def read_headlines(*, run_id: str, lanes: Lanes) -> dict[str, str]:
+    """What the failed visits of these lanes said, by state. One query."""
+    failed = [
+        cell.state_id
+        for lane in lanes.lanes
+        if lane.severity <= QUARANTINED
+        for cell in (*lane.cells, lane.ending.cell)
+        if cell is not None and cell.state_id and cell.status in FAILED_STATUSES
+    ]
+    found = (
+        NodeState.objects.filter(run_id=run_id, state_id__in=failed, error_json__isnull=False)
+        .annotate(head=Left("error_json", _READ))
+        .values_list("state_id", "head")
+    )
+    return {state_id: headline(head) for state_id, head in found}
