@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path, register_converter
 
-from audit.views import health, home, journeys, ledger, rows, runs, tokens, visits
+from audit.views import graphs, health, home, journeys, ledger, nodes, rows, runs, tokens, visits
 from audit.views.keys import KeyConverter
 
 app_name = "audit"
@@ -15,6 +15,8 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("runs/", runs.runs, name="runs"),
     path("runs/<key:run_id>/", runs.run, name="run"),
+    path("runs/<key:run_id>/dag.svg", graphs.dag, name="dag"),
+    path("runs/<key:run_id>/nodes/<key:node_id>/", nodes.node, name="node"),
     path("runs/<key:run_id>/ledger/", ledger.ledger, name="ledger"),
     path("runs/<key:run_id>/journeys/", journeys.journeys, name="journeys"),
     path("runs/<key:run_id>/rows/", rows.rows, name="rows"),

@@ -342,6 +342,11 @@ class World:
     rows: list[Row]
     tokens: list[Token]
 
+    @property
+    def node(self) -> Node:
+        """Any of its nodes."""
+        return self.transform
+
 
 def make_world(rows: int = 2, **run_columns: Any) -> World:
     """A run whose rows all went from source through a transform to the sink, and are counted."""

@@ -58,6 +58,10 @@ def test_no_module_is_named_after_nothing(word):
 
 def test_no_template_trusts_data():
     templates = [*(ROOT / "templates").rglob("*.html"), *(ROOT / "templates").rglob("*.svg")]
+    # A drawing that is a file of its own carries its style; nothing recorded stands in it.
+    style = ROOT / "templates" / "audit" / "graphs" / "style.svg"
+    assert "{" + "{" not in style.read_text()
+    templates.remove(style)
     words = re.compile(
         r"\|\s*safe\b|autoescape\s+off|\bstyle=|<style|<script(?![^>]*\bsrc=)|\son\w+="
     )

@@ -10,6 +10,7 @@ from audit.lineage.closure import gather_closure, gather_row
 from audit.lineage.closure_facts import Closure
 from audit.lineage.endings import Ending, tell_ending
 from audit.lineage.figures import COUNTED_TO, SoFar, count_so_far
+from audit.lineage.graphs import GraphEdge, GraphNode, RunGraph, explain_graph, read_graph
 from audit.lineage.headlines import read_headlines
 from audit.lineage.house import HouseFacts, describe_house, schema_fits
 from audit.lineage.journeys import (
@@ -22,6 +23,7 @@ from audit.lineage.journeys import (
 )
 from audit.lineage.lanes import Lanes, lay_lanes
 from audit.lineage.ledger import Entry, Ledger, LedgerPage, explain_ledger, read_ledger
+from audit.lineage.node_story import ATTEMPTS, NodeStory, explain_node
 from audit.lineage.picked import PickedVisit, pick_visit
 from audit.lineage.rows import NO_OUTCOME, RowsPage, RowStory, explain_row, list_rows
 from audit.lineage.runs import (
@@ -40,6 +42,7 @@ from audit.lineage.tokens import TokenStory, explain_token
 from audit.lineage.visit_story import VisitStory, explain_visit
 
 __all__ = [
+    "ATTEMPTS",
     "COUNTED_TO",
     "NEEDS_A_PERSON",
     "NO_OUTCOME",
@@ -49,6 +52,8 @@ __all__ = [
     "Closure",
     "Ending",
     "Entry",
+    "GraphEdge",
+    "GraphNode",
     "HouseFacts",
     "Journey",
     "JourneyFilter",
@@ -56,11 +61,13 @@ __all__ = [
     "Lanes",
     "Ledger",
     "LedgerPage",
+    "NodeStory",
     "PickedVisit",
     "RowStory",
     "RowsPage",
     "RunFacts",
     "RunFilter",
+    "RunGraph",
     "RunLine",
     "RunStory",
     "RunsPage",
@@ -72,7 +79,9 @@ __all__ = [
     "describe_house",
     "describe_run",
     "explain_call",
+    "explain_graph",
     "explain_ledger",
+    "explain_node",
     "explain_row",
     "explain_run",
     "explain_token",
@@ -84,6 +93,7 @@ __all__ = [
     "list_rows",
     "list_runs",
     "pick_visit",
+    "read_graph",
     "read_headlines",
     "read_ledger",
     "schema_fits",

@@ -44,17 +44,6 @@ class OutcomeCount:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodeFigures:
-    """What happened at one node."""
-
-    visits: int = 0
-    completed: int = 0
-    failed: int = 0
-    unfinished: int = 0
-    retries: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
 class SoFar:
     """What is cheap to count in a run without figures; `COUNTED_TO` means that many or more."""
 
@@ -82,7 +71,6 @@ class Figures:
     unaccounted: int
     unconfirmed: int
     outcomes: tuple[OutcomeCount, ...]
-    nodes: Mapping[str, NodeFigures]
     counted_at: datetime
 
 
@@ -100,7 +88,7 @@ def read_figures(run_ids: Iterable[str]) -> dict[str, Figures]:
     summaries = (
         RunSummary.objects.current()
         .filter(run_id__in=list(run_ids))
-        .defer("ledger_json", "graph_json")
+        .defer("nodes_json", "ledger_json", "graph_json")
     )
     return {summary.run_id: _figures(summary) for summary in summaries}
 
@@ -119,18 +107,6 @@ def count_so_far(run_id: str) -> SoFar:
 
 
 def _figures(summary: RunSummary) -> Figures:
-    nodes = {
-        node_id: NodeFigures(
-            visits=visits,
-            completed=completed,
-            failed=failed,
-            unfinished=unfinished,
-            retries=retries,
-        )
-        for node_id, (visits, completed, failed, unfinished, retries) in json.loads(
-            summary.nodes_json
-        ).items()
-    }
     return Figures(
         pipeline=summary.pipeline,
         rows=summary.rows,
@@ -143,6 +119,5 @@ def _figures(summary: RunSummary) -> Figures:
         unaccounted=summary.unaccounted,
         unconfirmed=summary.unconfirmed,
         outcomes=in_order(json.loads(summary.outcomes_json)),
-        nodes=nodes,
         counted_at=summary.computed_at,
     )

@@ -10,12 +10,11 @@ from django.db.models import Count, Exists, OuterRef, Q, Sum
 
 from audit.errors import NotRecorded
 from audit.lineage.excerpts import SETTINGS_LIMIT, Excerpt, excerpt, reading
-from audit.lineage.figures import Figures, NodeFigures, read_figures
+from audit.lineage.figures import Figures, read_figures
 from audit.lineage.findings import FindingGroup, group_findings
-from audit.lineage.nodes import NodeFacts, node_facts
 from audit.lineage.refusals import Refusal, refusals_of
-from audit.models import Finding, Import, Node, Run, RunSummary
-from audit.vocabulary import FindingLevel, NodeType, RunStatus
+from audit.models import Finding, Import, Run, RunSummary
+from audit.vocabulary import FindingLevel, RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,14 +96,6 @@ class RunsPage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodeLine:
-    """One node of a run with what happened there; figures are None while being counted."""
-
-    node: NodeFacts
-    figures: NodeFigures | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunStory:
     """Everything the page of one run tells."""
 
@@ -115,7 +106,6 @@ class RunStory:
     export_format: str | None
     export_sink: str | None
     export_error: str | None
-    nodes: tuple[NodeLine, ...]
     findings: tuple[FindingGroup, ...]
     imports: tuple[Import, ...]
     refusals: tuple[Refusal, ...]
@@ -188,7 +178,6 @@ def explain_run(*, run_id: str) -> RunStory:
         export_format=run.export_format,
         export_sink=run.export_sink,
         export_error=run.export_error,
-        nodes=_node_lines(run_id, line.figures),
         findings=group_findings(run_id=run_id),
         imports=tuple(Import.objects.filter(run_id=run_id).order_by("imported_at", "import_id")),
         refusals=refusals,
@@ -297,26 +286,3 @@ def _matching(runs: RunQuerySet, asked: RunFilter) -> RunQuerySet:
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, tzinfo=UTC)
-
-
-def _node_lines(run_id: str, figures: Figures | None) -> tuple[NodeLine, ...]:
-    nodes = list(Node.objects.filter(run_id=run_id).defer("config_json"))
-    # Sources first and sinks last; between them the place in the pipeline, which most writers
-    # leave empty; then the order of registration, which is topological in practice.
-    ends = {NodeType.SOURCE: 0, NodeType.SINK: 2}
-    nodes.sort(
-        key=lambda node: (
-            ends.get(NodeType(node.node_type), 1),
-            node.sequence_in_pipeline is None,
-            node.sequence_in_pipeline or 0,
-            node.registered_at,
-            node.node_id,
-        )
-    )
-    return tuple(
-        NodeLine(
-            node=node_facts(node),
-            figures=figures.nodes.get(node.node_id, NodeFigures()) if figures else None,
-        )
-        for node in nodes
-    )

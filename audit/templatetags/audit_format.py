@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import unicodedata
 from datetime import UTC
@@ -119,6 +120,8 @@ def size(value: int) -> str:
 @register.filter
 def duration(milliseconds: float) -> str:
     """190 µs, 820 ms, 1.43 s, 16 min 58 s, 1 h 12 min; a number and its unit do not part."""
+    if not math.isfinite(milliseconds):
+        return "not a time"
     if milliseconds < 0:
         return "−" + duration(-milliseconds)
     # Limits stand half a digit early: what would round up to the next unit is told in it.

@@ -14,6 +14,7 @@ from audit import lineage
 from audit.views import answers
 from audit.views.accounts import accounts_of
 from audit.views.doors import choice, page, text
+from audit.views.graphs import HEATS, picture_of
 from audit.vocabulary import FindingLevel, RunStatus
 
 if TYPE_CHECKING:
@@ -44,12 +45,15 @@ def runs(request: HttpRequest) -> HttpResponse:
     return render(request, "audit/runs.html", context)
 
 
-@page()
+@page("heat")
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """One run: what became of its rows, its nodes, what was found, where it came from."""
     story = lineage.explain_run(run_id=run_id)
     ledger = lineage.read_ledger(run_id)
+    heat = choice(request, "heat", HEATS) or HEATS[0]
     context = {
+        "picture": picture_of(lineage.read_graph(run_id), run_id=run_id, heat=heat),
+        "heats": HEATS,
         "ledger": ledger,
         "accounts": accounts_of(ledger, run_id) if ledger else None,
         "so_far": None if story.line.figures else lineage.count_so_far(run_id),

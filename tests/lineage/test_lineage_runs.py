@@ -146,33 +146,6 @@ class TestExplainRun:
         with pytest.raises(NotRecorded, match="run nowhere"):
             lineage.explain_run(run_id="nowhere")
 
-    def test_orders_nodes_from_sources_to_sinks(self):
-        run = make_run()
-        make_node(run, "out", "sink")
-        make_node(run, "late", registered_at=NOON + timedelta(seconds=2))
-        make_node(run, "early", registered_at=NOON + timedelta(seconds=1))
-        make_node(run, "first", sequence_in_pipeline=1, registered_at=NOON + timedelta(hours=1))
-        make_node(run, "in", "source", registered_at=NOON + timedelta(hours=2))
-
-        story = lineage.explain_run(run_id=run.run_id)
-
-        assert [line.node.name for line in story.nodes] == ["in", "first", "early", "late", "out"]
-
-    def test_tells_what_happened_at_each_node(self):
-        world = make_world(rows=2)
-        token = make_token(make_row(world.source, 2))
-        make_state(token, world.transform, 1, status="failed", error_json="{}")
-        make_state(token, world.transform, 1, attempt=1, status="open")
-        summarise(world.run)
-
-        story = lineage.explain_run(run_id=world.run.run_id)
-
-        figures = {line.node.name: line.figures for line in story.nodes}
-        assert figures["tidy"] == lineage.figures.NodeFigures(
-            visits=4, completed=2, failed=1, unfinished=1, retries=1
-        )
-        assert figures["csv"] == lineage.figures.NodeFigures()
-
     def test_tells_outcomes_in_the_order_of_the_bar(self):
         world = make_world(rows=1)
         for index, outcome in enumerate(("failed", "routed", None), start=1):

@@ -48,6 +48,7 @@ def addresses(world):
         "run": reverse("audit:run", args=[run_id]),
         "ledger": reverse("audit:ledger", args=[run_id]),
         "journeys": reverse("audit:journeys", args=[run_id]),
+        "node": reverse("audit:node", args=[run_id, world.node.node_id]),
         "rows": reverse("audit:rows", args=[run_id]),
         "row": reverse("audit:row", args=[run_id, row.row_id]),
         "token": reverse("audit:token", args=[run_id, token.token_id]),
@@ -56,7 +57,7 @@ def addresses(world):
     }
 
 
-PAGES = ["runs", "run", "ledger", "journeys", "rows", "row", "token", "visit", "call"]
+PAGES = ["runs", "run", "node", "ledger", "journeys", "rows", "row", "token", "visit", "call"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -128,7 +129,7 @@ def full_world(name="plain", size=1):
     short = name[:50]
     run = make_run(settings_json=f'{{"name": "{name}"}}', export_error=name, export_status="failed")
     source = make_node(run, "csv", "source", plugin_name=name, plugin_version=name)
-    gate = make_node(run, "gate", "gate", node_id=short, plugin_name=name)
+    gate = make_node(run, "gate", "gate", node_id=short, plugin_name=name, config_json=name)
     sink = make_node(run, "output", "sink")
     totals = make_node(run, "totals", "aggregation")
     edge = make_edge(gate, sink, name)
@@ -154,7 +155,7 @@ def full_world(name="plain", size=1):
         make_finding(run, f"key {name}", detail=name, code="Q99", table_name=name)
     make_import(run, source_name=name)
     summarise(run)
-    return FullWorld(run, rows, tokens)
+    return FullWorld(run, gate, rows, tokens)
 
 
 def kept(text):
@@ -166,8 +167,8 @@ def kept(text):
 
 
 class FullWorld:
-    def __init__(self, run, rows, tokens):
-        self.run, self.rows, self.tokens = run, rows, tokens
+    def __init__(self, run, node, rows, tokens):
+        self.run, self.node, self.rows, self.tokens = run, node, rows, tokens
 
 
 class TestKeysInAddresses:
@@ -207,6 +208,8 @@ class TestNotThere:
             ("/runs/nowhere/ledger/", "There is no run nowhere on record."),
             ("/runs/nowhere/journeys/", "There is no run nowhere on record."),
             ("/runs/{run}/journeys/?after=nowhere", "There is no journey nowhere on record."),
+            ("/runs/nowhere/dag.svg", "There is no run nowhere on record."),
+            ("/runs/{run}/nodes/nowhere/", "There is no node nowhere on record."),
             ("/runs/nowhere/rows/", "There is no run nowhere on record."),
             ("/runs/{run}/rows/nowhere/", "There is no row nowhere on record."),
             ("/runs/{run}/tokens/nowhere/", "There is no token nowhere on record."),
