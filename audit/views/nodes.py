@@ -37,10 +37,10 @@ def node(request: HttpRequest, run_id: str, node_id: str) -> HttpResponse:
         run_id=run_id, node_id=node_id, status=status, attempt=attempt, after=after
     )
     kept = {"status": status, "attempt": attempt}
-    here = reverse("audit:run", kwargs={"run_id": run_id}) + "tokens/"
+    here = reverse("audit:run", kwargs={"run_id": run_id}) + "states/"
 
     def linked(visits: Sequence[NodeVisit]) -> list[tuple[str, NodeVisit]]:
-        return [(below(here, visit.token_id), visit) for visit in visits]
+        return [(below(here, visit.state_id), visit) for visit in visits]
 
     bars = _bars(story)
     context = {
@@ -51,7 +51,7 @@ def node(request: HttpRequest, run_id: str, node_id: str) -> HttpResponse:
         "bars_width": _BAR * len(bars) + 40,
         "visits": linked(story.visits),
         "slowest": linked(story.slowest),
-        "failures": [(below(here, one.example.token_id), one) for one in story.failures],
+        "failures": [(below(here, one.example.state_id), one) for one in story.failures],
         "status": status,
         "attempt": attempt,
         "filtered": bool(status or attempt or after),

@@ -67,7 +67,7 @@ def test_leads_from_node_to_visit_by_keyboard_alone(page, runs):
     page.wait_for_url("**status=failed**")
     page.locator("#visits tbody a").first.focus()
     page.keyboard.press("Enter")
-    page.wait_for_url("**/tokens/**")
+    page.wait_for_url("**/states/**")
 
 
 def test_scrolls_in_its_frame_and_never_the_page(open_page, runs):
