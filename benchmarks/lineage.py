@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/lineage.py [--states 2000000] [--asked 300]
 
-The original asks 8 queries for a token and 2 for each of its states, and tells its parents' ids
-only; its queries are sent here by plain prepared psycopg, without the layers that it has above.
+The original asks 8 queries for a token and 2 for each of its states, each in a transaction of its
+own, and tells its parents' ids only. Its queries are sent here as it sends them, by SQLAlchemy
+Core, without the layers that it has above; and once more by bare prepared psycopg, to compare.
 Ours gathers the whole closure. Runs on a PostgreSQL of its own under var/bench.
 """
 
@@ -22,6 +23,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    # Table, column, its value, order.
+    Ask = Callable[[str, str, object, Sequence[str]], Sequence[Any]]
+
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var" / "bench"
 STEPS = 10
@@ -30,6 +34,18 @@ HALF = 0.5
 WARM = 20
 # Closures of a wide fan-out: (children, how often asked, goal in milliseconds or none).
 WIDE = ((504, 10, 100), (50_004, 3, 1_000))
+
+ASKED = (
+    "tokens",
+    "token_outcomes",
+    "rows",
+    "node_states",
+    "routing_events",
+    "calls",
+    "token_parents",
+    "validation_errors",
+    "transform_errors",
+)
 
 _GROW = """
 INSERT INTO rows (run_id, row_id, source_node_id, row_index, source_data_hash, created_at)
@@ -91,6 +107,7 @@ def main() -> int:
 def measure(states: int, asked: int) -> int:
     """Every figure, each against its goal."""
     import psycopg
+    import sqlalchemy
     from django.db import connection
 
     from audit.lineage import gather_closure
@@ -98,11 +115,33 @@ def measure(states: int, asked: int) -> int:
     run_id, tokens = grow(states), states // STEPS
     fans = [(many, times, goal, fan_out(many)) for many, times, goal in WIDE]
     chosen = [f"t{1 + each}" for each in random.Random(1).sample(range(tokens), asked + WARM)]
-    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as bare:
+    parameters = connection.get_connection_params()
+    with psycopg.connect(**parameters, autocommit=True) as bare:
         cursor = psycopg.Cursor(bare)
-        theirs = timed(lambda token: original(cursor, run_id, token), chosen)
+
+        def ask(table: str, key: str, value: object, order: Sequence[str]) -> Sequence[Any]:
+            by = f" ORDER BY {', '.join(order)}" if order else ""
+            statement = f"SELECT * FROM {table} WHERE run_id = %s AND {key} = %s{by}"
+            return cursor.execute(statement, (run_id, value), prepare=True).fetchall()
+
+        alone = timed(lambda token: original(ask, token), chosen)
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(**parameters)
+    )
+    tables = sqlalchemy.MetaData()
+    tables.reflect(engine, only=ASKED)
+
+    def ask_core(table: str, key: str, value: object, order: Sequence[str]) -> Sequence[Any]:
+        here = tables.tables[table]
+        asked = sqlalchemy.select(here).where(here.c.run_id == run_id, here.c[key] == value)
+        with engine.begin() as transaction:
+            return transaction.execute(asked.order_by(*(here.c[name] for name in order))).fetchall()
+
+    theirs = timed(lambda token: original(ask_core, token), chosen)
+    engine.dispose()
     ours = timed(lambda token: gather_closure(run_id=run_id, token_id=token), chosen)
-    missed = say("the original's 28 queries, bare psycopg", theirs)
+    missed = say("the original's 28 queries, bare prepared psycopg", alone)
+    missed |= say("the original's 28 queries, as it sends them", theirs)
     missed |= say(f"whole closure, {STEPS} states, among {states:,}", ours, p95=P95_MS)
     ratio = statistics.median(ours) / statistics.median(theirs)
     missed |= ratio > HALF
@@ -142,32 +181,20 @@ def say(name: str, took: Sequence[float], p95: float | None = None) -> bool:
     return missed
 
 
-def original(cursor: Any, run_id: str, token: str) -> None:
+def original(ask: Ask, token: str) -> None:
     """What the original asks to explain a token: one by one, 8 + 2 for each state."""
-
-    def ask(statement: str, *values: object) -> list[Any]:
-        found: list[Any] = cursor.execute(statement, values, prepare=True).fetchall()
-        return found
-
-    here = "WHERE run_id = %s AND"
-    (row_id,) = ask(f"SELECT row_id FROM tokens {here} token_id = %s", run_id, token)[0]
-    ask(f"SELECT * FROM token_outcomes {here} token_id = %s", run_id, token)
-    row = ask(
-        f"SELECT source_data_hash, source_data_ref FROM rows {here} row_id = %s", run_id, row_id
-    )[0]
-    ask(f"SELECT * FROM tokens {here} token_id = %s", run_id, token)
-    states = ask(
-        f"SELECT * FROM node_states {here} token_id = %s ORDER BY step_index, attempt",
-        run_id,
-        token,
-    )
+    (row_id,) = (found[2] for found in ask("tokens", "token_id", token, ()))
+    ask("token_outcomes", "token_id", token, ())
+    (row,) = ask("rows", "row_id", row_id, ())
+    ask("tokens", "token_id", token, ())
+    states = ask("node_states", "token_id", token, ("step_index", "attempt"))
     for state in states:
-        ask(f"SELECT * FROM routing_events {here} state_id = %s ORDER BY ordinal", run_id, state[1])
+        ask("routing_events", "state_id", state[1], ("ordinal",))
     for state in states:
-        ask(f"SELECT * FROM calls {here} state_id = %s ORDER BY call_index", run_id, state[1])
-    ask(f"SELECT * FROM token_parents {here} token_id = %s ORDER BY ordinal", run_id, token)
-    ask(f"SELECT * FROM validation_errors {here} row_hash = %s", run_id, row[0])
-    ask(f"SELECT * FROM transform_errors {here} token_id = %s", run_id, token)
+        ask("calls", "state_id", state[1], ("call_index",))
+    ask("token_parents", "token_id", token, ("ordinal",))
+    ask("validation_errors", "row_hash", row[4], ())
+    ask("transform_errors", "token_id", token, ())
 
 
 def grow(states: int) -> str:
