@@ -236,3 +236,28 @@ class RunRefused(AuditError):
         super().__init__(f"run {run_id}: {first}{more}")
         self.run_id = run_id
         self.problems = problems
+
+
+class CannotBeSealed(AuditError):
+    """A run cannot be sealed as it stands; the sentence says why."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(f"run {run_id} cannot be sealed: {reason}")
+        self.run_id = run_id
+        self.reason = reason
+
+
+class SealContradicted(CannotBeSealed):
+    """What was sealed has changed in a way that no event explains: it is not sealed again."""
+
+    def __init__(self, run_id: str, records: list[str]) -> None:
+        super().__init__(
+            run_id,
+            f"it no longer is what was sealed, and nothing explains it: {', '.join(records)}. "
+            "manage.py check_trail shows every such record.",
+        )
+        self.records = records
+
+
+class NoSigningKey(AuditError):
+    """Nothing can be signed here; the sentence says what is missing."""
