@@ -197,6 +197,26 @@ class FindingLevel(TextChoices):
     ERROR = "error"
 
 
+class SealReason(TextChoices):
+    """Why an epoch of a run was sealed."""
+
+    RUN_COMPLETED = "run_completed"
+    RUN_FAILED = "run_failed"
+    RUN_RESUMED = "run_resumed"
+    PAYLOAD_PURGED = "payload_purged"
+    GRADE_CHANGED = "grade_changed"
+    CORRECTION = "correction"
+    IMPORTED = "imported"
+
+
+class KeyEventKind(TextChoices):
+    """What happened to a signing key."""
+
+    INTRODUCED = "introduced"
+    RETIRED = "retired"
+    COMPROMISED = "compromised"
+
+
 class ImportOutcome(TextChoices):
     """What an import did to one run."""
 

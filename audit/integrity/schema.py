@@ -16,7 +16,7 @@ from django.db import connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from audit.errors import SchemaMismatch
-from audit.models import AUDIT_MODELS, SCHEMA_VERSION, SchemaInfo
+from audit.models import SCHEMA_VERSION, SchemaInfo
 from audit.recorder import guards
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _build_temporary(connection: BaseDatabaseWrapper, ours: list[type[models.Mod
         with connection.schema_editor(atomic=False) as editor:
             for model in ours:
                 editor.create_model(model)
-        for model in AUDIT_MODELS:
+        for model in guards.GUARDED_MODELS:
             for statement in guards.table_statements(model):
                 cursor.execute(statement)
 

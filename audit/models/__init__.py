@@ -13,6 +13,7 @@ from audit.models.payloads import Payload
 from audit.models.recovery import Checkpoint
 from audit.models.runs import Run, RunEvent, SecretResolution
 from audit.models.schema_info import SCHEMA_VERSION, SchemaInfo
+from audit.models.seals import KeyEvent, Seal, SealCheck, SealLogEntry
 from audit.models.summaries import SUMMARY_VERSION, RunJourney, RunSummary
 from audit.models.tokens import Row, Token, TokenOutcome, TokenParent
 
@@ -41,8 +42,12 @@ AUDIT_MODELS = (
     RunEvent,
 )
 
+# What proves the trail; it only grows as well.
+EVIDENCE_MODELS = (Seal, SealCheck, SealLogEntry, KeyEvent)
+
 __all__ = [
     "AUDIT_MODELS",
+    "EVIDENCE_MODELS",
     "SCHEMA_VERSION",
     "SUMMARY_VERSION",
     "Artifact",
@@ -55,6 +60,7 @@ __all__ = [
     "Edge",
     "Finding",
     "Import",
+    "KeyEvent",
     "Node",
     "NodeState",
     "Operation",
@@ -66,6 +72,9 @@ __all__ = [
     "RunJourney",
     "RunSummary",
     "SchemaInfo",
+    "Seal",
+    "SealCheck",
+    "SealLogEntry",
     "SecretResolution",
     "Token",
     "TokenOutcome",

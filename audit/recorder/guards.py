@@ -17,7 +17,7 @@ from django.apps import apps
 from django.db import connections, transaction
 from psycopg import sql
 
-from audit.models import AUDIT_MODELS, Batch, NodeState, Operation, Run
+from audit.models import AUDIT_MODELS, EVIDENCE_MODELS, Batch, NodeState, Operation, Run
 from audit.vocabulary import BatchStatus, NodeStateStatus, OperationStatus, RunStatus
 
 if TYPE_CHECKING:
@@ -102,6 +102,9 @@ TRANSITIONS: dict[type[models.Model], tuple[tuple[str, str], ...]] = {
     ),
 }
 
+# Where nothing is ever taken away: the trail, and what proves it.
+GUARDED_MODELS = (*AUDIT_MODELS, *EVIDENCE_MODELS)
+
 ONLY_GROWS = "LS001"
 NOT_A_TRANSITION = "LS002"
 NOT_MUTABLE = "LS003"
@@ -144,13 +147,13 @@ def guard_events(model: type[models.Model]) -> str:
 
 
 def table_statements(model: type[models.Model]) -> Iterator[sql.Composed]:
-    """What every audit table carries beyond its columns and constraints.
+    """What every guarded table carries beyond its columns and constraints.
 
     Statistics of run_id stay at 0: else PostgreSQL believes that a new run has one row and
     scans the run by whatever index is at hand.
     """
     table = sql.Identifier(model._meta.db_table)
-    if model is not Run:
+    if model in AUDIT_MODELS and model is not Run:
         yield sql.SQL("ALTER TABLE {} ALTER COLUMN run_id SET STATISTICS 0").format(table)
     yield sql.SQL(
         "CREATE OR REPLACE TRIGGER landscape_append_only BEFORE {events} ON {table} "
@@ -212,7 +215,7 @@ def comment_statements(model: type[models.Model]) -> Iterator[sql.Composed]:
 
 def rights(model: type[models.Model]) -> Iterator[tuple[str, str]]:
     """What the application may do with a table, as (column or "", right)."""
-    if model in AUDIT_MODELS:
+    if model in GUARDED_MODELS:
         yield from (("", "select"), ("", "insert"))
         yield from ((column, "update") for column in MUTABLE_COLUMNS.get(model, ()))
     elif model._meta.db_table in _READ_ONLY:
@@ -259,7 +262,7 @@ def apply(*, owner: str = "owner", application: str = "default") -> None:
             if model._meta.db_table not in tables:
                 continue
             statements = list(grant_statements(model, login))
-            if model in AUDIT_MODELS:
+            if model in GUARDED_MODELS:
                 statements += table_statements(model)
             if model._meta.app_label == "audit":
                 statements += comment_statements(model)

@@ -14,6 +14,7 @@ from audit.errors import SchemaMismatch
 from audit.integrity import schema
 from audit.models import (
     AUDIT_MODELS,
+    EVIDENCE_MODELS,
     Batch,
     Node,
     NodeState,
@@ -27,6 +28,8 @@ from tests.recorder.world import NOON
 
 DENIED = "42501"
 TABLES = [model._meta.db_table for model in AUDIT_MODELS]
+# What proves the trail: guarded as it is, with tests of its own.
+PROOFS = [model._meta.db_table for model in EVIDENCE_MODELS]
 # Tables that are no evidence: computed from it, or about this installation.
 NO_EVIDENCE = {
     "django_migrations",
@@ -196,7 +199,7 @@ class TestEveryAuditTable:
                 "WHERE tgname = 'landscape_append_only' AND tgenabled = 'A' "
                 "AND relnamespace = 'public'::regnamespace"
             )
-            assert {name for (name,) in cursor.fetchall()} == set(TABLES)
+            assert {name for (name,) in cursor.fetchall()} == {*TABLES, *PROOFS}
 
     def test_is_on_the_list_of_guarded_tables(self):
         """A new table is evidence, guards and all, unless it says here why it is none."""
@@ -209,7 +212,7 @@ class TestEveryAuditTable:
             if model._meta.app_label != "audit"
         }
 
-        assert live - others - NO_EVIDENCE == set(TABLES)
+        assert live - others - NO_EVIDENCE == {*TABLES, *PROOFS}
 
     def test_refuses_an_update_by_the_owner_too(self, world):
         with (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from django.db import Error, connection, connections, transaction
 
-from audit.models import AUDIT_MODELS
+from audit.models import AUDIT_MODELS, EVIDENCE_MODELS
 from audit.recorder import guards
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner"])
 
 TABLES = [model._meta.db_table for model in AUDIT_MODELS]
+PROOFS = {model._meta.db_table for model in EVIDENCE_MODELS}
 
 
 def refused(statement: str, *, database: str = "default") -> str:
