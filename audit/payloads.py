@@ -44,10 +44,12 @@ class PayloadCorrupted(Exception):
 
 
 class PayloadFiles(FileSystemStorage):
-    """Files below LANDSCAPE_VAR/payloads: temporary name, fsync, rename, for their user only.
+    """Files below a folder of LANDSCAPE_VAR: temporary name, fsync, rename, for their user only.
 
     Django's own storage writes under the final name, and a crash leaves half a file there.
     """
+
+    folder = "payloads"
 
     def __init__(self, location: str | None = None) -> None:
         super().__init__()
@@ -55,7 +57,7 @@ class PayloadFiles(FileSystemStorage):
 
     @property
     def base_location(self) -> str:
-        return str(self._given or Path(settings.LANDSCAPE_VAR) / "payloads")
+        return str(self._given or Path(settings.LANDSCAPE_VAR) / self.folder)
 
     @property
     def location(self) -> str:

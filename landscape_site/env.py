@@ -27,6 +27,8 @@ class Environment:
     var: Path
     role: str
     admin_password: str
+    authority: str
+    signing_key: str
 
     @property
     def private_services(self) -> tuple[str, ...]:
@@ -67,6 +69,8 @@ def read() -> Environment:
         var=Path(env.str("LANDSCAPE_VAR", default="") or BASE_DIR / "var").resolve(),
         role=env.str("LANDSCAPE_ROLE", default="command"),
         admin_password=env.str("LANDSCAPE_ADMIN_PASSWORD", default=""),
+        authority=env.str("LANDSCAPE_AUTHORITY", default="") or "localhost/landscape",
+        signing_key=env.str("LANDSCAPE_SIGNING_KEY", default=""),
     )
 
 

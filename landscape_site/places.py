@@ -51,6 +51,11 @@ class Places:
         return self.var / "secrets" / "secret_key"
 
     @property
+    def signing_key(self) -> Path:
+        """The private key that seals are signed with."""
+        return self.var / "secrets" / "signing_key.pem"
+
+    @property
     def sockets(self) -> Path:
         """The socket's directory: short, for a socket's path has at most 107 bytes."""
         digest = hashlib.sha256(os.fsencode(self.var.absolute())).hexdigest()[:10]

@@ -28,6 +28,13 @@ if ENV.role not in {"command", "web", "worker"}:
 LANDSCAPE_VAR = ENV.var
 _PLACES = places.Places(ENV.var)
 
+# Who vouches for what is signed here, and with which key. Processes that serve strangers never
+# see the private one; they learn the public ones from the database.
+LANDSCAPE_AUTHORITY = ENV.authority
+LANDSCAPE_SIGNING_KEY = "" if ENV.role == "web" else ENV.signing_key
+LANDSCAPE_SIGNING_KEY_FILE = None if ENV.role == "web" else _PLACES.signing_key
+LANDSCAPE_MAY_INVENT_KEY = not PRODUCTION
+
 SECRET_KEY = ENV.secret_key or places.secret(_PLACES.secret_key)
 # Pages served to people show no tracebacks, in a trial as in production; `runserver` does.
 DEBUG = not PRODUCTION and ENV.may_own
@@ -237,6 +244,8 @@ WHITENOISE_USE_FINDERS = not PRODUCTION
 STORAGES = {
     # Row contents, call bodies, errors: below LANDSCAPE_VAR/payloads.
     "payloads": {"BACKEND": "audit.payloads.PayloadFiles"},
+    # The records that were sealed, below LANDSCAPE_VAR/seals.
+    "seals": {"BACKEND": "audit.evidence.store.SealFiles"},
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"

@@ -42,8 +42,9 @@ HOST = "127.0.0.1"
 ADMINISTRATOR = "admin"
 
 _TICK = 0.5
-# The web process gets neither of these: it serves strangers.
 _ONLY_FOR_UP = {"LANDSCAPE_OWNER_DATABASE_URL", "LANDSCAPE_ADMIN_PASSWORD"}
+# The web process serves strangers: it never signs.
+_NOT_FOR_WEB = {"LANDSCAPE_SIGNING_KEY"}
 
 
 class Command(BaseCommand):
@@ -207,8 +208,9 @@ def _background(name: str, command: list[str]) -> Child:
 
 
 def environment_for(role: str, own: Mapping[str, str]) -> dict[str, str]:
-    """What a child may know: everything but what only `up` needs."""
-    kept = {name: value for name, value in own.items() if name not in _ONLY_FOR_UP}
+    """What a child may know: everything but what only `up` needs, or only who signs."""
+    withheld = _ONLY_FOR_UP | (_NOT_FOR_WEB if role == "web" else set())
+    kept = {name: value for name, value in own.items() if name not in withheld}
     return kept | {"LANDSCAPE_ROLE": role}
 
 
