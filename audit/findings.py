@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from audit.models import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
 
@@ -36,6 +36,21 @@ def replace_for_run(*, run_id: str, found: Iterable[Found], at: datetime) -> dic
     rest.
     """
     Finding.objects.filter(run_id=run_id).delete()
+    return _write(run_id=run_id, found=found, at=at)
+
+
+def replace_codes(
+    *, run_id: str, codes: Collection[str], found: Iterable[Found], at: datetime
+) -> dict[str, int]:
+    """Make these the run's findings of these codes, and leave others as they are.
+
+    Joins the caller's transaction; returns records by code.
+    """
+    Finding.objects.filter(run_id=run_id, code__in=codes).delete()
+    return _write(run_id=run_id, found=found, at=at)
+
+
+def _write(*, run_id: str, found: Iterable[Found], at: datetime) -> dict[str, int]:
     rows = [
         Finding(
             run_id=run_id,

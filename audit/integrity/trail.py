@@ -1,0 +1,159 @@
+"""The trail against what was sealed of it: every record that no longer matches, by name.
+
+The lines are made from the rows again, with the columns that the seals name, and compared with
+the sealed text, whose own root and signature are proven first. What differs becomes findings of
+level error, which stay until a later check finds the run as it was sealed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from audit import findings
+from audit.evidence import comparing, lines, log, merkle, notes, seals, store
+from audit.models import Run, Seal
+from audit.vocabulary import FindingLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from audit.evidence.comparing import Difference
+
+CHANGED = "SEAL_CHANGED"
+GONE = "SEAL_GONE"
+ADDED = "SEAL_ADDED"
+BROKEN = "SEAL_BROKEN"
+CODES = (CHANGED, GONE, ADDED, BROKEN)
+
+# The first records are listed one by one, the rest is counted.
+_LISTED = 100
+
+
+@dataclass
+class TrailReport:
+    """What comparing one run with its seals came to."""
+
+    run_id: str
+    epoch: int | None = None
+    records: int = 0
+    # What is wrong with the seals themselves: a signature, a root, text that is gone.
+    broken: list[str] = field(default_factory=list)
+    # Told one by one, up to a limit; `count` is how many there are.
+    differences: list[Difference] = field(default_factory=list)
+    count: int = 0
+    # Records that came by a legal event since, and wait for the next epoch.
+    pending: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was sealed is as it was sealed."""
+        return not self.broken and not self.count
+
+
+def check_run(*, run_id: str, at: datetime) -> TrailReport:
+    """Compare a run with its seals; keep the result and the findings. Memory does not grow.
+
+    A run that was never sealed has no epoch in its report, and nothing is kept.
+    """
+    report = TrailReport(run_id)
+    with lines.snapshot():
+        sealed = seals.seals_of(run_id)
+        if not sealed:
+            return report
+        report.epoch, report.records = sealed[-1].epoch, sealed[-1].size
+        try:
+            _prove(sealed)
+            why = seals.growth(sealed)
+            for found in comparing.differences(sealed):
+                if seals.explained(found, why):
+                    report.pending += 1
+                    continue
+                report.count += 1
+                if len(report.differences) < _LISTED:
+                    report.differences.append(found)
+            report.broken += [] if why else _grade(sealed[-1])
+        except (notes.NoteRefused, store.SealedTextDamaged, ValueError, KeyError) as error:
+            report.broken.append(str(error))
+    with transaction.atomic():
+        seals.note_check(
+            seal=sealed[-1],
+            records=report.records,
+            differences=report.count + len(report.broken),
+            at=at,
+        )
+        # A finding belongs to a run; where that very record is gone, the check alone tells.
+        if Run.objects.filter(run_id=run_id).exists():
+            findings.replace_codes(run_id=run_id, codes=CODES, found=list(_found(report)), at=at)
+    return report
+
+
+def check_log() -> list[str]:
+    """What is wrong with the seal log: its tree, its signatures, seals that it lacks."""
+    return log.faults()
+
+
+def sealed_runs() -> list[str]:
+    """Every run that has a seal, in the order of their ids."""
+    return list(Seal.objects.filter(epoch=1).order_by("run_id").values_list("run_id", flat=True))
+
+
+def _prove(sealed: list[Seal]) -> None:
+    """The signatures, and that the sealed text leads to every signed root.
+
+    Raises:
+        NoteRefused: a signature or a root is wrong.
+        SealedTextDamaged: text is gone or is another one.
+    """
+    every = store.read_lines(comparing.segments_of(sealed[-1]))
+    tree = merkle.Tree()
+    for seal in sealed:
+        seals.verified(seal)
+        for line in islice(every, seal.size - tree.size):
+            tree.add(merkle.leaf_hash(line[:-1]))
+        if tree.size != seal.size or tree.root().hex() != seal.root:
+            message = f"the sealed text of {seal} does not lead to the root that was signed"
+            raise notes.NoteRefused(message)
+
+
+def _grade(last: Seal) -> list[str]:
+    """The grade is no part of the run's record; the seal's own record keeps it."""
+    run = Run.objects.filter(run_id=last.run_id).first()
+    now = run.reproducibility_grade if run else None
+    if run is None or now == last.reproducibility_grade:
+        return []
+    was = last.reproducibility_grade
+    return [f"runs {last.run_id}: reproducibility_grade is {now}, and {was} was sealed"]
+
+
+def _found(report: TrailReport) -> Iterator[findings.Found]:
+    for reason in report.broken:
+        yield findings.Found(BROKEN, FindingLevel.ERROR, "seals", str(report.epoch), reason)
+    for each in report.differences:
+        code = GONE if each.current is None else ADDED if each.sealed is None else CHANGED
+        yield findings.Found(code, FindingLevel.ERROR, each.kind.table, each.key, _told(each))
+    if more := report.count - len(report.differences):
+        detail = "they no longer match the seal"
+        yield findings.further(CHANGED, FindingLevel.ERROR, "seals", detail, more)
+
+
+def _told(found: Difference) -> str:
+    if found.current is None:
+        return "the record was sealed and is gone"
+    if found.sealed is None:
+        return "the record was not there when the run was sealed"
+    was, is_ = json.loads(found.sealed), json.loads(found.current)
+    return "; ".join(
+        f"{name} was sealed as {_short(was.get(name))} and is {_short(is_.get(name))}"
+        for name in found.columns
+    )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LISTED else f"{text[:_LISTED]}…"
