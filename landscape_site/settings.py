@@ -32,8 +32,8 @@ _PLACES = places.Places(ENV.var)
 # see the private one; they learn the public ones from the database.
 LANDSCAPE_AUTHORITY = ENV.authority
 LANDSCAPE_SIGNING_KEY = "" if ENV.role == "web" else ENV.signing_key
-LANDSCAPE_SIGNING_KEY_FILE = None if ENV.role == "web" else _PLACES.signing_key
-LANDSCAPE_MAY_INVENT_KEY = not PRODUCTION
+SIGNING_KEY_FILE = None if ENV.role == "web" else _PLACES.signing_key
+MAY_INVENT_SIGNING_KEY = not PRODUCTION
 
 SECRET_KEY = ENV.secret_key or places.secret(_PLACES.secret_key)
 # Pages served to people show no tracebacks, in a trial as in production; `runserver` does.

@@ -42,5 +42,5 @@ def tamper() -> Tamperer:
 def own_var(settings, tmp_path):
     """Keys and sealed text of one test, and a name for its authority."""
     settings.LANDSCAPE_VAR = tmp_path / "var"
-    settings.LANDSCAPE_SIGNING_KEY_FILE = tmp_path / "var" / "secrets" / "signing_key.pem"
+    settings.SIGNING_KEY_FILE = tmp_path / "var" / "secrets" / "signing_key.pem"
     settings.LANDSCAPE_AUTHORITY = "audit.example.com/landscape"

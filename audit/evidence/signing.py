@@ -223,7 +223,7 @@ def _private_key() -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(seed)
     path = _key_file()
     if not path.exists():
-        if not settings.LANDSCAPE_MAY_INVENT_KEY:
+        if not settings.MAY_INVENT_SIGNING_KEY:
             raise NoSigningKey(f"LANDSCAPE_SIGNING_KEY is not set, and there is no {path}")
         _write_key(path, Ed25519PrivateKey.generate(), replace=False)
     found = serialization.load_pem_private_key(path.read_bytes(), password=None)
@@ -233,9 +233,9 @@ def _private_key() -> Ed25519PrivateKey:
 
 
 def _key_file() -> Path:
-    if settings.LANDSCAPE_SIGNING_KEY_FILE is None:
+    if settings.SIGNING_KEY_FILE is None:
         raise NoSigningKey("the web server does not sign: workers and commands do")
-    return Path(settings.LANDSCAPE_SIGNING_KEY_FILE)
+    return Path(settings.SIGNING_KEY_FILE)
 
 
 def _write_key(path: Path, private: Ed25519PrivateKey, *, replace: bool) -> None:

@@ -241,7 +241,7 @@ class TestLines:
                     token_id=world.tokens[0].token_id,
                     node_id=world.transform.node_id,
                     step_index=index + 10,
-                    attempt=0,
+                    attempt=index + 1,
                     status="open",
                     input_hash="",
                     context_before_json="x" * 500,

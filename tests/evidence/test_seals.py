@@ -401,7 +401,7 @@ class TestKeys:
     def test_are_made_at_the_first_seal_for_their_user_only(self):
         seal(make_world().run.run_id)
 
-        path = Path(live.LANDSCAPE_SIGNING_KEY_FILE)
+        path = Path(live.SIGNING_KEY_FILE)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         (key,) = signing.known_keys()
         assert (key.status, key.introduced_at) == ("active", after_noon(100))
@@ -426,7 +426,7 @@ class TestKeys:
 
     def test_are_not_for_the_web(self, settings):
         signing.current(at=NOON)
-        settings.LANDSCAPE_SIGNING_KEY_FILE = None
+        settings.SIGNING_KEY_FILE = None
 
         with pytest.raises(NoSigningKey, match="does not sign"):
             signing.current(at=NOON)
@@ -434,7 +434,7 @@ class TestKeys:
         assert len(signing.trusted()) == 1
 
     def test_are_not_invented_in_production(self, settings):
-        settings.LANDSCAPE_MAY_INVENT_KEY = False
+        settings.MAY_INVENT_SIGNING_KEY = False
 
         with pytest.raises(NoSigningKey, match="LANDSCAPE_SIGNING_KEY is not set"):
             signing.current(at=NOON)
@@ -463,7 +463,7 @@ class TestKeys:
             "retired",
             "introduced",
         ]
-        kept = list(Path(live.LANDSCAPE_SIGNING_KEY_FILE).parent.glob("signing_key.*.pem"))
+        kept = list(Path(live.SIGNING_KEY_FILE).parent.glob("signing_key.*.pem"))
         assert len(kept) == 1
 
     def test_may_turn_out_to_be_compromised(self):
