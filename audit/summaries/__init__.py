@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
     from django.db.models import QuerySet
 
+    from audit.postgresql.base import DatabaseWrapper
+
+# Two never count one run at once.
+_TURN = "hashtextextended('summary ' || %s, 0)"
 _LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
 _COUNTS = """
@@ -69,7 +73,7 @@ def refresh(*, run_id: str, at: datetime) -> None:
         raise NotRecorded("run", run_id)
     asked = {"run": run_id}
     with _scanning() as cursor:
-        _take_turns(cursor, run_id)
+        cursor.execute(f"SELECT pg_advisory_xact_lock({_TURN})", [run_id])
         cursor.execute(_COUNTS, asked)
         rows, tokens, calls, errors = cursor.fetchone()
         cursor.execute(_NODES, asked)
@@ -119,13 +123,14 @@ def due(*, limit: int | None) -> list[str]:
 
 @transaction.atomic
 def refresh_if_due(*, run_id: str, at: datetime) -> bool:
-    """Count the run unless it is not due, or was counted while this waited for its turn.
+    """Count the run unless it is not due, or somebody is at it.
 
     Bells ring more than once: the second finds nothing to do.
     """
     with connection.cursor() as cursor:
-        _take_turns(cursor, run_id)
-    if not _waiting().filter(run_id=run_id).exists():
+        cursor.execute(f"SELECT pg_try_advisory_xact_lock({_TURN})", [run_id])
+        (mine,) = cursor.fetchone()
+    if not mine or not _waiting().filter(run_id=run_id).exists():
         return False
     refresh(run_id=run_id, at=at)
     return True
@@ -138,20 +143,23 @@ def _waiting() -> QuerySet[Run]:
     return Run.objects.filter(ended, ~Exists(current))
 
 
-def _take_turns(cursor: CursorWrapper, run_id: str) -> None:
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('summary ' || %s, 0))", [run_id])
-
-
 @contextmanager
 def _scanning() -> Iterator[CursorWrapper]:
-    """A cursor for questions to whole runs: no time limit, and no nested loops.
+    """A cursor for questions to whole runs: no time limit, no nested loops, no walks by index.
 
     What was just loaded is not analysed: PostgreSQL would believe it small. What the caller's
     transaction had set is put back.
     """
-    wanted = {"enable_nestloop": "off", "work_mem": "64MB", "jit": "off"}
+    wanted = {
+        "enable_nestloop": "off",
+        # Row by row along an index the whole table is read at random: bitmaps read it in order.
+        "enable_indexscan": "off",
+        "work_mem": "64MB",
+        "jit": "off",
+    }
     wanted |= dict.fromkeys(_LIMITS, "0")
     with connection.cursor() as cursor:
+        cast("DatabaseWrapper", connection).be_patient()
         before = {}
         for name, value in wanted.items():
             cursor.execute(

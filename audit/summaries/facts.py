@@ -43,18 +43,19 @@ _ENDED_WELL = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_FAILURES, RunStatus
 
 _TOKENS = """
 CREATE TEMPORARY TABLE told_tokens ON COMMIT DROP AS
-WITH visits AS MATERIALIZED (
-    SELECT DISTINCT ON (token_id, step_index, node_id)
-           token_id, step_index, node_id, state_id, status, attempt > 0 AS retried
-    FROM node_states WHERE run_id = %(run)s
-    ORDER BY token_id, step_index, node_id, attempt DESC
+WITH visits AS (
+    SELECT token_id, step_index, node_id, state_id, status, attempt > 0 AS retried
+    FROM node_states s WHERE run_id = %(run)s AND NOT EXISTS (
+        SELECT FROM node_states later WHERE later.run_id = %(run)s AND later.attempt > 0
+        AND later.token_id = s.token_id AND later.step_index = s.step_index
+        AND later.node_id = s.node_id AND later.attempt > s.attempt)
 ), routes AS (
     SELECT state_id, array_agg(edge_id ORDER BY edge_id)::text AS edges
     FROM routing_events WHERE run_id = %(run)s GROUP BY state_id
 ), paths AS (
     SELECT v.token_id, bool_or(v.retried) AS retried,
            bool_or(v.status = 'completed' AND n.node_type = 'sink') AS delivered,
-           (array_agg(v.node_id ORDER BY v.step_index DESC, v.node_id DESC))[1] AS last_node,
+           (array_agg(v.node_id ORDER BY v.step_index, v.node_id))[count(*)] AS last_node,
            string_agg(ROW(v.node_id, v.status, v.retried, r.edges)::text, ''
                       ORDER BY v.step_index, v.node_id) AS path
     FROM visits v

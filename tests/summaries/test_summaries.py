@@ -5,6 +5,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from audit import lineage, summaries
 from audit.errors import NotRecorded
@@ -91,9 +92,15 @@ class TestRefresh:
 
         assert stored(other) == before
 
-    def test_puts_back_what_the_transaction_had_set(self):
-        from django.db import connection
+    def test_waits_for_statements_that_take_longer_than_a_page_may(self):
+        connection.be_patient(0.1)
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = '100ms'")
 
+        with summaries._scanning() as cursor:
+            cursor.execute("SELECT pg_sleep(0.3)")
+
+    def test_puts_back_what_the_transaction_had_set(self):
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL work_mem = '7MB'")
             refresh(make_world().run)
