@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from audit.api.asking import NothingHere
 from audit.api.figures import Journeys, LedgerOfRun
+from audit.api.graph import Graph
 from audit.api.lineage import RowLineage, TokenLineage
 from audit.api.runs import Rows, Run, Runs
 
@@ -15,6 +16,7 @@ app_name = "api"
 urlpatterns = [
     path("runs/", Runs.as_view(), name="runs"),
     path("runs/<key:run_id>/", Run.as_view(), name="run"),
+    path("runs/<key:run_id>/graph/", Graph.as_view(), name="graph"),
     path("runs/<key:run_id>/journeys/", Journeys.as_view(), name="journeys"),
     path("runs/<key:run_id>/ledger/", LedgerOfRun.as_view(), name="ledger"),
     path("runs/<key:run_id>/rows/", Rows.as_view(), name="rows"),

@@ -9,6 +9,7 @@ from drf_spectacular.validation import validate_schema
 from tests.builders import (
     make_batch,
     make_child,
+    make_edge,
     make_row,
     make_run,
     make_state,
@@ -173,6 +174,21 @@ class TestFigures:
         assert {account["node"]["node_id"] for account in ledger["nodes"]} == {
             node.node_id for node in (world.source, world.transform, world.sink)
         }
+
+    def test_tell_the_graph(self, signed_in, world):
+        edge = make_edge(world.source, world.transform)
+
+        graph = signed_in.get(f"{API}runs/{world.run.run_id}/graph/").json()
+
+        assert {each["node"]["node_id"] for each in graph["nodes"]} == {
+            node.node_id for node in (world.source, world.transform, world.sink)
+        }
+        (told,) = graph["edges"]
+        assert (told["edge_id"], told["source"], told["target"]) == (
+            edge.edge_id,
+            world.source.node_id,
+            world.transform.node_id,
+        )
 
 
 class TestSchema:
