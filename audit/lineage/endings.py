@@ -77,7 +77,6 @@ class Ending:
     confirmed: bool
     siblings: tuple[OutcomeCount, ...]
     children: tuple[OutcomeCount, ...]
-    visits: int
 
 
 def tell_ending(*, run_id: str, token_id: str) -> Ending:
@@ -140,7 +139,6 @@ def tell_ending(*, run_id: str, token_id: str) -> Ending:
         ),
         siblings=_siblings(token),
         children=_ended(run_id, children),
-        visits=len(visits),
     )
 
 

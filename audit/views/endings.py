@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from audit.lineage.reasons import CONFIGURED, RECONSTRUCTED
 from audit.views.answers import Piece, deed_of, link, listed, plural, said, token_url
@@ -208,10 +208,7 @@ def _at(ending: Ending, stop: Stop) -> Piece:
 
 
 def _visit(ending: Ending, stop: Stop) -> str:
-    try:
-        return reverse("audit:state", kwargs={"run_id": ending.run_id, "state_id": stop.state_id})
-    except NoReverseMatch:
-        return f"{token_url(ending.run_id, ending.token_id)}#visits"
+    return reverse("audit:visit", kwargs={"run_id": ending.run_id, "state_id": stop.state_id})
 
 
 def _attempts(retried: Stop | None) -> str:

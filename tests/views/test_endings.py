@@ -142,6 +142,8 @@ class TestAboutARoutedToken:
         url = reverse("audit:token", args=[token.run_id, token.token_id])
         links = {piece.text: piece.href for piece in pieces if piece.href}
         assert links["row 4"] == reverse("audit:row", args=[token.run_id, token.row_id])
+        visit = reverse("audit:visit", args=[token.run_id, token.states.get(step_index=1).state_id])
+        assert links["large"] == links["amount 1500 > 1000"] == visit
         assert links["was routed to high"] == f"{url}#verdicts"
         assert links["written to high ones.csv"] == f"{url}#outputs"
 
