@@ -40,6 +40,28 @@ class RunMismatch(AuditError):
         self.actual = actual
 
 
+class TokenAmbiguous(AuditError):
+    """A row ended in more than one token, and one was asked for.
+
+    Each of the `candidates` has `token_id`, `branch`, `outcome` and `sink`; `total` counts all.
+    """
+
+    def __init__(self, row_id: str, candidates: list[dict[str, str | None]], *, total: int) -> None:
+        told = ", ".join(_candidate(one) for one in candidates)
+        more = f", and {total - len(candidates):,} more" if total > len(candidates) else ""
+        super().__init__(f"row {row_id} ended in {total:,} tokens; say which: {told}{more}")
+        self.row_id = row_id
+        self.candidates = candidates
+        self.total = total
+
+
+def _candidate(token: dict[str, str | None]) -> str:
+    parts = [f"branch {token['branch']}" if token["branch"] is not None else None]
+    parts.append(token["outcome"] or "no outcome")
+    parts.append(f"sink {token['sink']}" if token["sink"] is not None else None)
+    return f"{token['token_id']} ({', '.join(part for part in parts if part)})"
+
+
 class RunEnded(AuditError):
     """The run has ended: nothing more can happen in it."""
 

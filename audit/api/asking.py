@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
 from audit.errors import NotRecorded, RunMismatch
+from audit.lineage import OtherKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,8 +90,11 @@ class NothingHere(Resource):
 
 def as_error(error: Exception, context: dict[str, Any]) -> Response | None:
     """Every error in one shape: `{"error": {"code", "message", "detail"}}`."""
-    if isinstance(error, NotRecorded):
-        told: APIException = NotFound(f"There is no {error.kind} {error.key} on record.")
+    told: APIException
+    if isinstance(error, OtherKind):
+        told = NotFound(f"{error}.")
+    elif isinstance(error, NotRecorded):
+        told = NotFound(f"There is no {error.kind} {error.key} on record.")
     elif isinstance(error, RunMismatch):
         told = NotFound(f"{str(error)[:1].upper()}{str(error)[1:]}.")
     elif isinstance(error, APIException):

@@ -5,6 +5,7 @@ Every question costs a number of queries that does not grow with the run.
 
 from __future__ import annotations
 
+from audit.lineage.absent import OtherKind
 from audit.lineage.call_story import CallStory, explain_call
 from audit.lineage.closure import gather_closure, gather_row
 from audit.lineage.closure_facts import Closure
@@ -25,6 +26,7 @@ from audit.lineage.lanes import Lanes, lay_lanes
 from audit.lineage.ledger import Entry, Ledger, LedgerPage, explain_ledger, read_ledger
 from audit.lineage.node_story import ATTEMPTS, NodeStory, explain_node
 from audit.lineage.picked import PickedVisit, pick_visit
+from audit.lineage.row_tokens import token_for_row
 from audit.lineage.rows import NO_OUTCOME, RowsPage, RowStory, explain_row, list_rows
 from audit.lineage.runs import (
     NEEDS_A_PERSON,
@@ -62,6 +64,7 @@ __all__ = [
     "Ledger",
     "LedgerPage",
     "NodeStory",
+    "OtherKind",
     "PickedVisit",
     "RowStory",
     "RowsPage",
@@ -98,4 +101,5 @@ __all__ = [
     "read_ledger",
     "schema_fits",
     "tell_ending",
+    "token_for_row",
 ]

@@ -14,6 +14,7 @@ UNION ALL SELECT 'row', r.run_id FROM runs r CROSS JOIN LATERAL (
     SELECT FROM rows t WHERE t.run_id = r.run_id AND t.row_id = %(key)s OFFSET 0) x
 UNION ALL SELECT 'visit', run_id FROM node_states WHERE run_id = %(run)s AND state_id = %(key)s
 UNION ALL SELECT 'batch', run_id FROM batches WHERE run_id = %(run)s AND batch_id = %(key)s
+UNION ALL SELECT 'call', run_id FROM calls WHERE run_id = %(run)s AND call_id = %(key)s
 UNION ALL SELECT 'artifact', run_id FROM artifacts
           WHERE run_id = %(run)s AND artifact_id = %(key)s
 UNION ALL SELECT 'node', run_id FROM nodes WHERE run_id = %(run)s AND node_id = %(key)s

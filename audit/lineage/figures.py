@@ -56,11 +56,13 @@ class SoFar:
 class Figures:
     """The figures of one run, and when they were counted.
 
-    `rows_alone` took a path that no other row took; `unaccounted` rows are neither delivered nor
-    ended nor anywhere; `unconfirmed` tokens are said to be at a sink that has not seen them.
+    `pipeline` is its name, else its `chain` of nodes. `rows_alone` took a path that no other row
+    took; `unaccounted` rows are neither delivered nor ended nor anywhere; `unconfirmed` tokens
+    are said to be at a sink that has not seen them.
     """
 
     pipeline: str
+    chain: str
     rows: int
     tokens: int
     states: int
@@ -107,8 +109,10 @@ def count_so_far(run_id: str) -> SoFar:
 
 
 def _figures(summary: RunSummary) -> Figures:
+    name, _, chain = summary.pipeline.rpartition("\n")
     return Figures(
-        pipeline=summary.pipeline,
+        pipeline=name or chain,
+        chain=chain,
         rows=summary.rows,
         tokens=summary.tokens,
         states=summary.states,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from audit.lineage.nodes import NodeFacts, node_name, read_nodes
 from audit.lineage.runs import RunFacts, describe_run
 from audit.models import RunSummary
-from audit.summaries.facts import OPEN, STANDINGS, UNACCOUNTED
+from audit.summaries.facts import OPEN, REFUSED, STANDINGS, UNACCOUNTED
 from audit.summaries.ledger import PASSED_ON
 from audit.vocabulary import NodeType, Outcome
 
@@ -30,6 +30,7 @@ ORDER = (
     Outcome.COALESCED.value,
     Outcome.FORKED.value,
     Outcome.EXPANDED.value,
+    REFUSED,
     Outcome.QUARANTINED.value,
     Outcome.FAILED.value,
     Outcome.BUFFERED.value,

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Subquery
 
 from audit.errors import NotRecorded
+from audit.lineage.absent import refuse
 from audit.lineage.figures import OutcomeCount, in_order
 from audit.lineage.findings import FindingLine, findings_about
 from audit.lineage.nodes import NodeFacts, read_nodes
 from audit.lineage.payload_words import payload_words
-from audit.lineage.refusals import Refusal, refusals_of
+from audit.lineage.refusals import Refusal, refusals_about
 from audit.lineage.runs import RunFacts, describe_run
 from audit.models import (
     NodeState,
@@ -110,6 +111,8 @@ class RowStory:
     tokens_total: int
     next_after: str | None
     outcomes: tuple[OutcomeCount, ...]
+    # Of this very row, and of other records with the same content.
+    refused: tuple[Refusal, ...]
     same_content: tuple[Refusal, ...]
     findings: tuple[FindingLine, ...]
     previous_row_id: str | None
@@ -164,17 +167,19 @@ def explain_row(*, run_id: str, row_id: str, after: str | None = None) -> RowSto
     A row may have thousands of tokens; the page shows them in parts, after the token `after`.
 
     Raises:
-        NotRecorded: there is no such run, no such row in it, or no token `after` of the row.
+        NotRecorded: there is no such run, no such row, or no token `after` of the row.
+        RunMismatch: the row belongs to another run.
     """
     run = describe_run(run_id=run_id)
     row = Row.objects.filter(run_id=run_id, row_id=row_id).first()
     if row is None:
+        refuse("row", row_id, run_id=run_id)
         raise NotRecorded("row", row_id)
     neighbours = Row.objects.filter(run_id=run_id)
     before = neighbours.filter(row_index__lt=row.row_index).order_by("-row_index")
     behind = neighbours.filter(row_index__gt=row.row_index).order_by("row_index")
     outcomes = _verdict_counts(run_id, [row_id]).get(row_id, {})
-    same_content, _ = refusals_of(run_id=run_id, row_hash=row.source_data_hash)
+    refused, same_content = refusals_about(row=row)
     tokens, next_after = _token_page(run_id, row_id, after)
     return RowStory(
         run=run,
@@ -185,6 +190,7 @@ def explain_row(*, run_id: str, row_id: str, after: str | None = None) -> RowSto
         tokens_total=sum(outcomes.values()),
         next_after=next_after,
         outcomes=in_order(outcomes),
+        refused=refused,
         same_content=same_content,
         findings=findings_about(run_id=run_id, keys=[row_id]),
         previous_row_id=before.values_list("row_id", flat=True).first(),

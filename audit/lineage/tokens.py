@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count
 
 from audit.errors import NotRecorded
+from audit.lineage.absent import refuse
 from audit.lineage.bodies import read_errors
 from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt, reading
 from audit.lineage.findings import FindingLine, findings_about
@@ -114,11 +115,13 @@ def explain_token(*, run_id: str, token_id: str) -> TokenStory:
     """Gather one token's story in a fixed number of queries, however long the story is.
 
     Raises:
-        NotRecorded: there is no such run, or no such token in it.
+        NotRecorded: there is no such run, or no such token.
+        RunMismatch: the token belongs to another run.
     """
     run = describe_run(run_id=run_id)
     token = Token.objects.filter(run_id=run_id, token_id=token_id).select_related("row").first()
     if token is None:
+        refuse("token", token_id, run_id=run_id)
         raise NotRecorded("token", token_id)
     of_it = {"run_id": run_id, "token_id": token_id}
     verdicts = tuple(

@@ -20,7 +20,7 @@ from audit.models.fields import (
 )
 
 # What a summary holds and by which rules it is counted; one of an older version is out of date.
-SUMMARY_VERSION = 3
+SUMMARY_VERSION = 4
 
 
 class RunSummaryQuerySet(models.QuerySet["RunSummary"]):
@@ -40,6 +40,7 @@ class RunSummary(models.Model):
     """What the run pages count. Derived: it can be thrown away and computed again."""
 
     run_id = models.CharField(max_length=64, primary_key=True, db_collation="C")
+    # The name that the settings give it, if they do, on a line above the chain of its nodes.
     pipeline = text_field()
     rows = models.BigIntegerField()
     tokens = models.BigIntegerField()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Left
 
 from audit import traffic
 from audit.errors import NotRecorded
@@ -57,6 +58,9 @@ ORDER BY CASE node_type WHEN 'source' THEN 0 WHEN 'sink' THEN 2 ELSE 1 END,
 """
 
 _MAX_STEPS = 6
+# Settings of any ordinary size, and a name that is one.
+_SETTINGS_READ = 1_000_000
+_LONGEST_NAME = 120
 
 
 @transaction.atomic
@@ -79,7 +83,7 @@ def refresh(*, run_id: str, at: datetime) -> None:
         cursor.execute(_NODES, asked)
         nodes = {node_id: list(figures) for node_id, *figures in cursor.fetchall()}
         cursor.execute(_PIPELINE, asked)
-        pipeline = _in_words(cursor.fetchall())
+        pipeline = _named(run_id, _in_words(cursor.fetchall()))
         with told(cursor, run_id=run_id, status=run.status):
             cursor.execute(_OUTCOMES)
             outcomes = dict(cursor.fetchall())
@@ -171,6 +175,25 @@ def _scanning() -> Iterator[CursorWrapper]:
             cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
 
 
+def _named(run_id: str, chain: str) -> str:
+    """The name that the settings give the pipeline on a line above the chain of its nodes."""
+    settings = (
+        Run.objects.filter(run_id=run_id)
+        .annotate(settings=Left("settings_json", _SETTINGS_READ))
+        .values_list("settings", flat=True)
+        .get()
+    )
+    try:
+        told = json.loads(settings)
+    except (ValueError, RecursionError):
+        return chain
+    name = told.get("pipeline") if isinstance(told, dict) else None
+    name = " ".join(name.split()) if isinstance(name, str) else ""
+    if not name or "\0" in name:
+        return chain
+    return f"{name[:_LONGEST_NAME]}\n{chain}"
+
+
 def _in_words(nodes: list[tuple[str, str]]) -> str:
     sources = [name for kind, name in nodes if kind == "source"]
     steps = [name for kind, name in nodes if kind not in ("source", "sink")]
@@ -178,4 +201,4 @@ def _in_words(nodes: list[tuple[str, str]]) -> str:
     if len(steps) > _MAX_STEPS:
         steps = [*steps[:_MAX_STEPS], f"{len(steps) - _MAX_STEPS} more"]
     parts = [", ".join(sources), *steps, ", ".join(sinks)]
-    return " → ".join(part for part in parts if part)
+    return " ".join(" → ".join(part for part in parts if part).split())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Where a token stands when no verdict says so.
 UNACCOUNTED = "unaccounted"
 OPEN = "open"
+REFUSED = "refused"
 DELIVERED = "delivered"
 
 # The worst first: a row is counted once, under the worst that befell any of its tokens.
@@ -27,6 +28,7 @@ STANDINGS = (
     UNACCOUNTED,
     Outcome.FAILED.value,
     Outcome.QUARANTINED.value,
+    REFUSED,
     OPEN,
     Outcome.BUFFERED.value,
     Outcome.ROUTED.value,
@@ -121,12 +123,20 @@ WITH parts AS (
            extract(epoch FROM max(ended_at) - min(started_at))::float8 * 1000 AS took_ms,
            string_agg(sign || several::int, '' ORDER BY sign) AS paths
     FROM parts GROUP BY row_id
+), refused AS (
+    SELECT DISTINCT row_id FROM validation_errors
+    WHERE run_id = %(run)s AND row_id IS NOT NULL
 )
 SELECT r.row_id, r.row_index, r.source_node_id, t.took_ms, coalesce(t.retried, false) AS retried,
        coalesce(t.rank, array_position(%(standings)s::text[],
-                        CASE WHEN %(ended_well)s THEN 'unaccounted' ELSE 'open' END)) AS rank,
-       encode(sha256(convert_to(coalesce(t.paths, ''), 'UTF8')), 'hex') AS journey
-FROM rows r LEFT JOIN told t ON t.row_id = r.row_id
+                        CASE WHEN f.row_id IS NOT NULL THEN 'refused'
+                             WHEN %(ended_well)s THEN 'unaccounted' ELSE 'open' END)) AS rank,
+       encode(sha256(convert_to(
+           coalesce(t.paths, CASE WHEN f.row_id IS NOT NULL THEN 'refused' ELSE '' END), 'UTF8'
+       )), 'hex') AS journey
+FROM rows r
+LEFT JOIN told t ON t.row_id = r.row_id
+LEFT JOIN refused f ON f.row_id = r.row_id
 WHERE r.run_id = %(run)s
 """
 

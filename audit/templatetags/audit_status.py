@@ -105,6 +105,7 @@ LOOKS: dict[str, Mapping[str, Look]] = {
     "standing": _OUTCOMES
     | {
         "delivered": _care("seen at a sink"),
+        "refused": _bad("refused by validation", "barred"),
         "open": _structural("left open", "clock"),
         "unaccounted": _bad("unaccounted"),
     },

@@ -38,6 +38,7 @@ _DEEDS = {
     Outcome.EXPANDED: ("was expanded", "were expanded"),
     Outcome.BUFFERED: ("is buffered", "are buffered"),
     "delivered": ("was seen at a sink", "were seen at a sink"),
+    "refused": ("was refused by validation", "were refused by validation"),
     "open": ("was left open", "were left open"),
     "": ("has no outcome recorded", "have no outcome recorded"),
 }
@@ -84,12 +85,7 @@ def about_run(story: RunStory, ledger: Ledger | None) -> tuple[Piece, ...]:
     else:
         pieces += _became(ledger, line.run_id)
         pieces += [said(" "), *_balance(ledger, line.run_id)]
-    if story.refusals:
-        count = len(story.refusals)
-        many = f"More than {count}" if story.refusals_cut else _count(count)
-        noun = "record was" if count == 1 else "records were"
-        pieces += [said(" "), link(f"{many} {noun} refused by validation", "#refused")]
-        pieces.append(said("."))
+    pieces += _refused(story, counted=ledger is not None)
     trouble = _run_trouble(line)
     return (*pieces, *([said(trouble)] if trouble else []))
 
@@ -174,6 +170,19 @@ def _balance(ledger: Ledger, run_id: str) -> list[Piece]:
             said(" and no sink visit confirms it."),
         ]
     return pieces
+
+
+def _refused(story: RunStory, *, counted: bool) -> list[Piece]:
+    """The refusals that the account of the rows does not hold: no such row, or it went on."""
+    count = sum(not (counted and refusal.at_the_door) for refusal in story.refusals)
+    if not count:
+        return []
+    if story.refusals_cut:
+        words = f"Validation refused more than {len(story.refusals)} records"
+    else:
+        noun = "record was" if count == 1 else "records were"
+        words = f"{_count(count)} {noun} refused by validation"
+    return [said(" "), link(words, "#refused"), said(".")]
 
 
 def _uncounted(run: RunFacts) -> str:

@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from audit.errors import NotRecorded, RunMismatch
+from audit.lineage import OtherKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,8 @@ def page(*parameters: str) -> Callable[[View], View]:
             try:
                 _refuse_unknown(request, parameters)
                 return view(request, **path)
+            except OtherKind as error:
+                raise Http404(f"{error}.") from error
             except NotRecorded as error:
                 raise Http404(f"There is no {error.kind} {error.key} on record.") from error
             except RunMismatch as error:

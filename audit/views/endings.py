@@ -37,6 +37,9 @@ def about_row(story: RowStory, ending: Ending | None) -> tuple[Piece, ...]:
     start = f"Row {story.row.row_index:,}"
     if not story.tokens_total:
         pieces = [said(f"{start} was recorded, and no token travelled for it.")]
+        if story.refused:
+            refused = link("refused by validation", "#refused")
+            pieces = [said(f"{start} was "), refused, *_why_refused(story), said(".")]
     elif ending is not None:
         pieces = [link(start, token_url(ending.run_id, ending.token_id)), said(" ")]
         pieces += [*_end(ending), said(".")]
@@ -54,6 +57,11 @@ def about_row(story: RowStory, ending: Ending | None) -> tuple[Piece, ...]:
             said("."),
         ]
     return tuple(pieces)
+
+
+def _why_refused(story: RowStory) -> list[Piece]:
+    error = story.refused[0].error
+    return [] if error is None else [said(": "), link(quoted(error.headline), "#refused")]
 
 
 def _origin(ending: Ending) -> list[Piece]:

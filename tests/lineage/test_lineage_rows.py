@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from audit import lineage
-from audit.errors import NotRecorded
+from audit.errors import NotRecorded, RunMismatch
 from tests.builders import (
     NOON,
     digest,
@@ -144,10 +144,10 @@ class TestListRows:
 
 
 class TestExplainRow:
-    def test_refuses_a_row_of_another_run(self):
+    def test_refuses_a_row_of_another_run_and_says_so(self):
         mine, other = make_world(rows=1), make_world(rows=1)
 
-        with pytest.raises(NotRecorded, match=f"row {other.rows[0].row_id}"):
+        with pytest.raises(RunMismatch, match=f"belongs to run {other.run.run_id}"):
             lineage.explain_row(run_id=mine.run.run_id, row_id=other.rows[0].row_id)
 
     def test_tells_how_each_token_was_made(self):
@@ -200,6 +200,17 @@ class TestExplainRow:
         story = lineage.explain_row(run_id=world.run.run_id, row_id=world.rows[0].row_id)
 
         assert [refusal.error_id for refusal in story.same_content] == [same.error_id]
+
+    def test_tells_its_own_refusals_from_those_of_its_twin(self):
+        world = make_world(rows=2)
+        row, twin = world.rows
+        own = make_refusal(world.run, row_id=row.row_id, row_hash=row.source_data_hash)
+        other = make_refusal(world.run, row_id=twin.row_id, row_hash=row.source_data_hash)
+
+        story = lineage.explain_row(run_id=world.run.run_id, row_id=row.row_id)
+
+        assert [refusal.error_id for refusal in story.refused] == [own.error_id]
+        assert [refusal.error_id for refusal in story.same_content] == [other.error_id]
 
     def test_knows_its_neighbours(self):
         world = make_world(rows=3)

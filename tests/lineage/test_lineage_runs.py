@@ -141,6 +141,28 @@ class TestListRuns:
         assert cost() == few
 
 
+class TestTheNameOfAPipeline:
+    @pytest.mark.parametrize(
+        ("settings", "name"),
+        [
+            ('{"pipeline": " claims\\ntriage "}', "claims triage"),
+            ('{"pipeline": {"name": "x"}}', None),
+            ('{"pipeline": ""}', None),
+            ('["pipeline"]', None),
+            ("{broken", None),
+            ("[" * 100_000, None),
+        ],
+    )
+    def test_is_what_the_settings_say_else_the_chain_of_its_nodes(self, settings, name):
+        run = make_world(rows=1, settings_json=settings).run
+        summarise(run)
+
+        figures = lineage.describe_run(run_id=run.run_id).figures
+
+        assert figures.chain == "csv → tidy → output"
+        assert figures.pipeline == (name or figures.chain)
+
+
 class TestExplainRun:
     def test_refuses_a_run_that_is_not_there(self):
         with pytest.raises(NotRecorded, match="run nowhere"):

@@ -3,7 +3,7 @@
 import pytest
 
 from audit import lineage
-from audit.errors import NotRecorded
+from audit.errors import RunMismatch
 from tests.builders import (
     digest,
     make_artifact,
@@ -32,11 +32,17 @@ def explain(token):
 
 
 class TestExplainToken:
-    def test_refuses_a_token_of_another_run(self):
+    def test_refuses_a_token_of_another_run_and_says_so(self):
         mine, other = make_world(rows=1), make_world(rows=1)
 
-        with pytest.raises(NotRecorded, match=f"token {other.tokens[0].token_id}"):
+        with pytest.raises(RunMismatch, match=f"belongs to run {other.run.run_id}"):
             lineage.explain_token(run_id=mine.run.run_id, token_id=other.tokens[0].token_id)
+
+    def test_says_that_an_id_names_something_else(self):
+        world = make_world(rows=1)
+
+        with pytest.raises(lineage.OtherKind, match="is a row, not a token"):
+            lineage.explain_token(run_id=world.run.run_id, token_id=world.rows[0].row_id)
 
     def test_tells_visits_in_the_order_of_steps_and_attempts(self):
         world = make_world(rows=0)

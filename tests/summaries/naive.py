@@ -14,6 +14,7 @@ from audit.models import (
     Token,
     TokenOutcome,
     TokenParent,
+    ValidationError,
 )
 
 PASSES_ON = {"forked", "expanded", "coalesced"}
@@ -22,6 +23,7 @@ WORST_FIRST = [
     "unaccounted",
     "failed",
     "quarantined",
+    "refused",
     "open",
     "buffered",
     "routed",
@@ -67,6 +69,7 @@ class Naive:
         self.waited = defaultdict(set)
         for member in BatchMember.objects.filter(**of):
             self.waited[member.token_id].add(self.batch_nodes[member.batch_id])
+        self.refused = set(ValidationError.objects.filter(**of).values_list("row_id", flat=True))
         self.lost_word = (
             "unaccounted"
             if self.run.status in {"completed", "completed_with_failures", "empty"}
@@ -121,8 +124,11 @@ class Naive:
     def of_row(self, row):
         return self.by_row[row.row_id]
 
+    def tokenless(self, row):
+        return "refused" if row.row_id in self.refused else self.lost_word
+
     def row_standing(self, row):
-        words = [self.standing(token) for token in self.of_row(row)] or [self.lost_word]
+        words = [self.standing(token) for token in self.of_row(row)] or [self.tokenless(row)]
         return min(words, key=WORST_FIRST.index)
 
     def path(self, token):
@@ -143,7 +149,8 @@ class Naive:
         taken = Counter()
         for row in self.rows:
             paths = Counter(self.path(token) for token in self.of_row(row))
-            taken[frozenset((path, count > 1) for path, count in paths.items())] += 1
+            told = [(path, count > 1) for path, count in paths.items()]
+            taken[frozenset(told or [self.tokenless(row)])] += 1
         return taken
 
     def nodes(self):
@@ -157,7 +164,7 @@ class Naive:
                     accounts[node_id][self.standing(token) if ended else "passed_on"] += 1
         for row in self.rows:
             tokens = sorted(self.of_row(row), key=lambda t: (self.made(t) != "source", t.token_id))
-            word = self.lost_word
+            word = self.tokenless(row)
             if tokens:
                 stays = self.place(tokens[0]) in {None, row.source_node_id}
                 word = self.standing(tokens[0]) if stays else "passed_on"

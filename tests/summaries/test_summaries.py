@@ -18,6 +18,7 @@ from tests.builders import (
     make_import,
     make_node,
     make_outcome,
+    make_refusal,
     make_row,
     make_run,
     make_state,
@@ -305,6 +306,30 @@ class TestLedger:
         unbalanced = {account.node.name for account in ledger.nodes if account.unaccounted}
         assert unbalanced == {"csv", "tidy"}
         assert (ledger.balances, ledger.nodes_balanced) == (False, 1)
+
+    def test_knows_the_rows_that_validation_refused_at_the_door(self):
+        world = make_world(rows=1)
+        at_the_door, lost = (make_row(world.source, index) for index in (1, 2))
+        make_refusal(world.run, row_id=at_the_door.row_id)
+        # It went on all the same, so its token says what became of it.
+        make_refusal(world.run, row_id=world.rows[0].row_id)
+        # Equal content is not the same record.
+        make_refusal(world.run, row_hash=lost.source_data_hash)
+        refresh(world.run)
+
+        ledger = lineage.read_ledger(world.run.run_id)
+
+        assert [(entry.word, entry.count) for entry in ledger.rows] == [
+            ("completed", 1),
+            ("refused", 1),
+        ]
+        assert [line.row_id for line in ledger.lost] == [lost.row_id]
+        page = lineage.list_journeys(run_id=world.run.run_id, asked=lineage.JourneyFilter())
+        assert sorted(line.standing for line in page.lines) == [
+            "completed",
+            "refused",
+            "unaccounted",
+        ]
 
     def test_calls_what_a_failed_run_left_open_open(self):
         world = make_world(rows=1, status="failed")

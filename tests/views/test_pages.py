@@ -279,6 +279,17 @@ class TestRun:
 
         assert "Two records were refused by validation." in answer_line(self.ask(signed_in, run))
 
+    def test_counts_a_row_refused_at_the_door_once(self, signed_in):
+        world = make_world(rows=1)
+        refused = make_row(world.source, 1)
+        make_refusal(world.run, row_id=refused.row_id)
+        summarise(world.run)
+
+        assert answer_line(self.ask(signed_in, world.run)) == (
+            "Of 2 rows, 1 was completed and 1 was refused by validation."
+            " Every row is accounted for."
+        )
+
     def test_shows_findings_with_errors_open_and_habits_folded(self, signed_in):
         run = make_run()
         make_finding(run, "key", code="BROKEN", level="error", table_name="nodes")
@@ -380,6 +391,17 @@ class TestRow:
         assert answer_line(self.ask(signed_in, make_row(world.source))) == (
             "Row 0 was recorded, and no token travelled for it."
         )
+
+    def test_says_why_validation_refused_it(self, signed_in):
+        world = make_world(rows=0)
+        row = make_row(world.source)
+        make_refusal(world.run, row_id=row.row_id, row_hash=row.source_data_hash)
+
+        answer = self.ask(signed_in, row)
+
+        assert answer_line(answer) == ("Row 0 was refused by validation: “amount: not a number”.")
+        assert "this very record" in words(answer)
+        assert "linked by the hash" not in words(answer)
 
     def test_calls_a_link_by_content_what_it_is(self, signed_in):
         world = make_world(rows=1)
