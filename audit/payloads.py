@@ -82,8 +82,17 @@ class PayloadFiles(FileSystemStorage):
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         return name
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder outlast a crash of the machine."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_ref(text: str) -> bool:
@@ -189,11 +198,3 @@ def _copy(reader: IO[bytes], writer: IO[bytes]) -> tuple[int, str]:
         size += len(chunk)
         writer.write(chunk)
     return size, digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

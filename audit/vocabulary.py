@@ -232,3 +232,32 @@ class Era(TextChoices):
     A = "A", "A (January 2026)"
     A2 = "A2", "A2 (February 2026, 0.1)"
     B = "B", "B (to March 2026, 0.3)"
+
+
+class ExportJobStatus(TextChoices):
+    """How an export that somebody asked for stands."""
+
+    REQUESTED = "requested"
+    RUNNING = "running"
+    PUBLISHING = "publishing"
+    WAITING = "waiting"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class ExportStep(TextChoices):
+    """What the worker is at, in this order."""
+
+    SEALING = "sealing"
+    WRITING = "writing"
+    PACKING = "packing"
+    PUBLISHING = "publishing"
+
+
+class AccessAction(TextChoices):
+    """What somebody was given."""
+
+    EXPORT_DOWNLOADED = "export_downloaded"

@@ -29,6 +29,9 @@ class Environment:
     admin_password: str
     authority: str
     signing_key: str
+    export_lease: float
+    export_days: float
+    export_max_records: int
 
     @property
     def private_services(self) -> tuple[str, ...]:
@@ -71,6 +74,9 @@ def read() -> Environment:
         admin_password=env.str("LANDSCAPE_ADMIN_PASSWORD", default=""),
         authority=env.str("LANDSCAPE_AUTHORITY", default="") or "localhost/landscape",
         signing_key=env.str("LANDSCAPE_SIGNING_KEY", default=""),
+        export_lease=env.float("LANDSCAPE_EXPORT_LEASE", default=15.0),
+        export_days=env.float("LANDSCAPE_EXPORT_DAYS", default=30.0),
+        export_max_records=env.int("LANDSCAPE_EXPORT_MAX_RECORDS", default=0),
     )
 
 

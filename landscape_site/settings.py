@@ -35,6 +35,12 @@ LANDSCAPE_SIGNING_KEY = "" if ENV.role == "web" else ENV.signing_key
 SIGNING_KEY_FILE = None if ENV.role == "web" else _PLACES.signing_key
 MAY_INVENT_SIGNING_KEY = not PRODUCTION
 
+# Exports: seconds for which a worker has one without a sign of life, days for which the file is
+# kept, and how many records one may have (0: as many as there are).
+LANDSCAPE_EXPORT_LEASE = ENV.export_lease
+LANDSCAPE_EXPORT_DAYS = ENV.export_days
+LANDSCAPE_EXPORT_MAX_RECORDS = ENV.export_max_records
+
 SECRET_KEY = ENV.secret_key or places.secret(_PLACES.secret_key)
 # Pages served to people show no tracebacks, in a trial as in production; `runserver` does.
 DEBUG = not PRODUCTION and ENV.may_own
@@ -246,6 +252,8 @@ STORAGES = {
     "payloads": {"BACKEND": "audit.payloads.PayloadFiles"},
     # The records that were sealed, below LANDSCAPE_VAR/seals.
     "seals": {"BACKEND": "audit.evidence.store.SealFiles"},
+    # What exports made, below LANDSCAPE_VAR/exports/files.
+    "exports": {"BACKEND": "audit.exports.files.ExportFiles"},
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from audit.models.access import AccessEvent
 from audit.models.artifacts import Artifact, ArtifactMember
 from audit.models.batches import Batch, BatchMember, BatchOutput
 from audit.models.execution import Call, NodeState, Operation, RoutingEvent
+from audit.models.exports import Export
 from audit.models.failures import TransformError, ValidationError
 from audit.models.findings import Finding
 from audit.models.graph import Edge, Node
@@ -45,11 +47,16 @@ AUDIT_MODELS = (
 # What proves the trail; it only grows as well.
 EVIDENCE_MODELS = (Seal, SealCheck, SealLogEntry, KeyEvent)
 
+# What is never taken away either, though it is no evidence: who asked for what, and got it.
+KEPT_MODELS = (Export, AccessEvent)
+
 __all__ = [
     "AUDIT_MODELS",
     "EVIDENCE_MODELS",
+    "KEPT_MODELS",
     "SCHEMA_VERSION",
     "SUMMARY_VERSION",
+    "AccessEvent",
     "Artifact",
     "ArtifactMember",
     "Batch",
@@ -58,6 +65,7 @@ __all__ = [
     "Call",
     "Checkpoint",
     "Edge",
+    "Export",
     "Finding",
     "Import",
     "KeyEvent",

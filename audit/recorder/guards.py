@@ -17,8 +17,23 @@ from django.apps import apps
 from django.db import connections, transaction
 from psycopg import sql
 
-from audit.models import AUDIT_MODELS, EVIDENCE_MODELS, Batch, NodeState, Operation, Run
-from audit.vocabulary import BatchStatus, NodeStateStatus, OperationStatus, RunStatus
+from audit.models import (
+    AUDIT_MODELS,
+    EVIDENCE_MODELS,
+    KEPT_MODELS,
+    Batch,
+    Export,
+    NodeState,
+    Operation,
+    Run,
+)
+from audit.vocabulary import (
+    BatchStatus,
+    ExportJobStatus,
+    NodeStateStatus,
+    OperationStatus,
+    RunStatus,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +74,29 @@ MUTABLE_COLUMNS: dict[type[models.Model], tuple[str, ...]] = {
         "error_ref",
         "duration_ms",
     ),
+    Export: (
+        "status",
+        "step",
+        "attempt",
+        "fence",
+        "lease_owner",
+        "lease_until",
+        "due_at",
+        "rung_at",
+        "started_at",
+        "finished_at",
+        "records_done",
+        "records_total",
+        "error_code",
+        "error_text",
+        "file_sha256",
+        "file_bytes",
+        "file_name",
+        "origin",
+        "root",
+        "provisional",
+        "expires_at",
+    ),
 }
 
 # What the original changes on a run even after it has ended, and retention after a purge.
@@ -71,6 +109,8 @@ AFTER_THE_END: dict[type[models.Model], tuple[str, ...]] = {
         "export_format",
         "export_sink",
     ),
+    # A bell is no step.
+    Export: ("rung_at",),
 }
 
 # Every step that a status may take. `rejected` is an old word for failed.
@@ -100,10 +140,31 @@ TRANSITIONS: dict[type[models.Model], tuple[tuple[str, str], ...]] = {
         (OperationStatus.PENDING, OperationStatus.COMPLETED),
         (OperationStatus.PENDING, OperationStatus.FAILED),
     ),
+    # From a status to itself: the heartbeat of a worker, or another one that takes over.
+    Export: (
+        (ExportJobStatus.REQUESTED, ExportJobStatus.RUNNING),
+        (ExportJobStatus.REQUESTED, ExportJobStatus.CANCELLED),
+        (ExportJobStatus.WAITING, ExportJobStatus.RUNNING),
+        (ExportJobStatus.WAITING, ExportJobStatus.CANCELLED),
+        (ExportJobStatus.RUNNING, ExportJobStatus.RUNNING),
+        (ExportJobStatus.RUNNING, ExportJobStatus.PUBLISHING),
+        (ExportJobStatus.RUNNING, ExportJobStatus.WAITING),
+        (ExportJobStatus.RUNNING, ExportJobStatus.FAILED),
+        (ExportJobStatus.RUNNING, ExportJobStatus.CANCELLING),
+        (ExportJobStatus.PUBLISHING, ExportJobStatus.PUBLISHING),
+        (ExportJobStatus.PUBLISHING, ExportJobStatus.RUNNING),
+        (ExportJobStatus.PUBLISHING, ExportJobStatus.WAITING),
+        (ExportJobStatus.PUBLISHING, ExportJobStatus.FAILED),
+        (ExportJobStatus.PUBLISHING, ExportJobStatus.CANCELLING),
+        (ExportJobStatus.PUBLISHING, ExportJobStatus.SUCCEEDED),
+        (ExportJobStatus.CANCELLING, ExportJobStatus.CANCELLING),
+        (ExportJobStatus.CANCELLING, ExportJobStatus.CANCELLED),
+        (ExportJobStatus.SUCCEEDED, ExportJobStatus.EXPIRED),
+    ),
 }
 
-# Where nothing is ever taken away: the trail, and what proves it.
-GUARDED_MODELS = (*AUDIT_MODELS, *EVIDENCE_MODELS)
+# Where nothing is ever taken away: the trail, what proves it, and who asked for it.
+GUARDED_MODELS = (*AUDIT_MODELS, *EVIDENCE_MODELS, *KEPT_MODELS)
 
 ONLY_GROWS = "LS001"
 NOT_A_TRANSITION = "LS002"
