@@ -168,7 +168,15 @@ if "owner" in DATABASES:
     # tests would then run on the real database.
     DATABASES["owner"]["TEST"] = {"DEPENDENCIES": []}
 
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # Where Graphviz placed the nodes of a pipeline: once for all processes of this machine.
+    "layouts": {
+        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+        "LOCATION": ENV.var / "layouts",
+        "OPTIONS": {"MAX_ENTRIES": 1_000},
+    },
+}
 
 # Logging in: by name, accounts are made by an administrator, logging out takes a POST. The
 # limiter counts in the cache, which each web process has for itself.

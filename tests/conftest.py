@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -100,6 +101,14 @@ def empty_tables(_test_case: TransactionTestCase | None = None) -> None:
                         sql.Identifier(table), sql.SQL(switch), sql.Identifier(guard)
                     )
                 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_layouts() -> Iterator[None]:
+    """Processes of a test session have nothing in common, their cached drawings neither."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings.CACHES["layouts"]["LOCATION"] = folder
+        yield
 
 
 @pytest.fixture(autouse=True)

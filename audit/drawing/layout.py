@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.core.cache import cache
+from django.core.cache import caches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,8 @@ MOST_NODES = 300
 MOST_EDGES = 900
 SECONDS = 3.0
 
+# A cache that all processes of a machine share.
+KEPT_IN = "layouts"
 _WORKER = Path(__file__).with_name("dot.py")
 _KEPT_FOR = 7 * 24 * 3600
 # Somebody may have been unlucky on a busy machine; nobody waits for the same graph all day.
@@ -74,10 +76,10 @@ def place(*, nodes: int, edges: Sequence[tuple[int, int, int]]) -> Layout:
         )
     asked = json.dumps({"box": ROOM, "nodes": nodes, "edges": edges})
     key = f"layout:{_VERSION}:{hashlib.sha256(asked.encode()).hexdigest()}"
-    kept = cache.get(key)
+    kept = caches[KEPT_IN].get(key)
     if kept is None:
         with _placing:
-            kept = cache.get(key) or _ask(asked, key)
+            kept = caches[KEPT_IN].get(key) or _ask(asked, key)
     if isinstance(kept, str):
         raise NotDrawnError(kept)
     assert isinstance(kept, Layout)
@@ -100,7 +102,7 @@ def _ask(asked: str, key: str) -> Layout | str:
         found = "Graphviz could not place it"
     else:
         found = _layout(json.loads(worker.stdout))
-    cache.set(key, found, _REFUSED_FOR if isinstance(found, str) else _KEPT_FOR)
+    caches[KEPT_IN].set(key, found, _REFUSED_FOR if isinstance(found, str) else _KEPT_FOR)
     return found
 
 
