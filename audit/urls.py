@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from django.urls import include, path, register_converter
 
-from audit.views import graphs, health, home, journeys, ledger, nodes, rows, runs, tokens, visits
+from audit.views import (
+    artifacts,
+    graphs,
+    health,
+    home,
+    journeys,
+    ledger,
+    nodes,
+    rows,
+    runs,
+    tokens,
+    visits,
+)
 from audit.views.keys import KeyConverter
 
 app_name = "audit"
@@ -24,6 +36,8 @@ urlpatterns = [
     path("runs/<key:run_id>/tokens/<key:token_id>/", tokens.token, name="token"),
     path("runs/<key:run_id>/states/<key:state_id>/", visits.visit, name="visit"),
     path("runs/<key:run_id>/calls/<key:call_id>/", visits.call, name="call"),
+    path("runs/<key:run_id>/artifacts/", artifacts.artifacts, name="artifacts"),
+    path("runs/<key:run_id>/artifacts/<key:artifact_id>/", artifacts.artifact, name="artifact"),
     path("api/v1/", include("audit.api.urls")),
     path("health/live", health.live, name="live"),
     path("health/ready", health.ready, name="ready"),

@@ -6,11 +6,18 @@ Every question costs a number of queries that does not grow with the run.
 from __future__ import annotations
 
 from audit.lineage.absent import OtherKind
+from audit.lineage.artifact_story import (
+    ArtifactsPage,
+    ArtifactStory,
+    explain_artifact,
+    list_artifacts,
+)
 from audit.lineage.call_story import CallStory, explain_call
 from audit.lineage.closure import gather_closure, gather_row
 from audit.lineage.closure_facts import Closure
 from audit.lineage.endings import Ending, tell_ending
 from audit.lineage.figures import COUNTED_TO, SoFar, count_so_far
+from audit.lineage.further import Further, count_further
 from audit.lineage.graphs import GraphEdge, GraphNode, RunGraph, explain_graph, read_graph
 from audit.lineage.headlines import read_headlines
 from audit.lineage.house import HouseFacts, describe_house, schema_fits
@@ -50,10 +57,13 @@ __all__ = [
     "NO_OUTCOME",
     "ORDERS",
     "RAREST",
+    "ArtifactStory",
+    "ArtifactsPage",
     "CallStory",
     "Closure",
     "Ending",
     "Entry",
+    "Further",
     "GraphEdge",
     "GraphNode",
     "HouseFacts",
@@ -78,9 +88,11 @@ __all__ = [
     "TokenStory",
     "VisitStory",
     "any_run_exists",
+    "count_further",
     "count_so_far",
     "describe_house",
     "describe_run",
+    "explain_artifact",
     "explain_call",
     "explain_graph",
     "explain_ledger",
@@ -92,6 +104,7 @@ __all__ = [
     "gather_closure",
     "gather_row",
     "lay_lanes",
+    "list_artifacts",
     "list_journeys",
     "list_rows",
     "list_runs",

@@ -13,10 +13,11 @@ SELECT 'token', r.run_id FROM runs r CROSS JOIN LATERAL (
 UNION ALL SELECT 'row', r.run_id FROM runs r CROSS JOIN LATERAL (
     SELECT FROM rows t WHERE t.run_id = r.run_id AND t.row_id = %(key)s OFFSET 0) x
 UNION ALL SELECT 'visit', run_id FROM node_states WHERE run_id = %(run)s AND state_id = %(key)s
-UNION ALL SELECT 'batch', run_id FROM batches WHERE run_id = %(run)s AND batch_id = %(key)s
 UNION ALL SELECT 'call', run_id FROM calls WHERE run_id = %(run)s AND call_id = %(key)s
-UNION ALL SELECT 'artifact', run_id FROM artifacts
-          WHERE run_id = %(run)s AND artifact_id = %(key)s
+UNION ALL SELECT 'batch', r.run_id FROM runs r CROSS JOIN LATERAL (
+    SELECT FROM batches b WHERE b.run_id = r.run_id AND b.batch_id = %(key)s OFFSET 0) x
+UNION ALL SELECT 'artifact', r.run_id FROM runs r CROSS JOIN LATERAL (
+    SELECT FROM artifacts a WHERE a.run_id = r.run_id AND a.artifact_id = %(key)s OFFSET 0) x
 UNION ALL SELECT 'node', run_id FROM nodes WHERE run_id = %(run)s AND node_id = %(key)s
 UNION ALL SELECT 'run', run_id FROM runs WHERE run_id = %(key)s
 """
@@ -27,12 +28,12 @@ class OtherKind(NotRecorded):
 
     def __init__(self, kind: str, key: str, *, actual: str) -> None:
         super().__init__(kind, key)
-        self.args = (f"{key} is a {actual}, not a {kind}",)
+        self.args = (f"{key} is {_a(actual)}, not {_a(kind)}",)
         self.actual = actual
 
 
 def refuse(kind: str, key: str, *, run_id: str) -> None:
-    """Raise what is the matter with a `token` or `row` that was not found. One query.
+    """Raise what is the matter with a record that was not found, of any kind. One query.
 
     Returns only where it is there after all: a row without tokens.
 
@@ -52,3 +53,7 @@ def refuse(kind: str, key: str, *, run_id: str) -> None:
     if runs:
         raise RunMismatch(kind, key, asked=run_id, actual=min(runs))
     raise NotRecorded(kind, key)
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

@@ -23,7 +23,7 @@ from audit.lineage.visits import (
     SAME_AS_OUTPUT,
     SAME_AS_SOURCE,
 )
-from audit.models import Call, NodeState, RoutingEvent, Token
+from audit.models import ArtifactMember, Call, NodeState, RoutingEvent, Token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 ATTEMPTS_SHOWN = 50
 ROUTES_SHOWN = 50
 CALLS_SHOWN = 100
+OUTPUTS_SHOWN = 20
 _CONTEXT = ("context_before_json", "context_after_json", "success_reason_json")
 _LONG = (*_CONTEXT, "error_json")
 
@@ -79,6 +80,7 @@ class VisitStory:
     routes: tuple[Route, ...]
     calls: tuple[CallLine, ...]
     calls_total: int
+    outputs: tuple[ArtifactMember, ...]
     findings: tuple[FindingLine, ...]
 
 
@@ -146,6 +148,12 @@ def explain_visit(*, run_id: str, state_id: str) -> VisitStory:
         routes=_routes(events, nodes, bodies),
         calls=_calls(calls.defer("error_json").order_by("call_index")[:CALLS_SHOWN]),
         calls_total=calls.count(),
+        outputs=tuple(
+            # By way of the token, which has an index.
+            ArtifactMember.objects.filter(run_id=run_id, token_id=state.token_id, state_id=state_id)
+            .select_related("artifact")
+            .order_by("artifact_id")[:OUTPUTS_SHOWN]
+        ),
         findings=findings_about(run_id=run_id, keys=[state_id]),
     )
 

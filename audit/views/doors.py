@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     View = Callable[..., HttpResponse]
 
 
+# Digits that always fit the database's eight bytes.
+LONGEST_NUMBER = 18
+
+
 def page(*parameters: str) -> Callable[[View], View]:
     """Make a view a page that takes these query parameters and no others, each once.
 
@@ -71,6 +75,21 @@ def text(request: HttpRequest, name: str) -> str | None:
     if value is not None and "\0" in value:
         raise BadRequest(f"“{name}” holds a NUL character, which no record can hold.")
     return value
+
+
+def whole(request: HttpRequest, name: str, *, what: str) -> int | None:
+    """A whole number from 0, or None where it is empty; `what` says what it numbers.
+
+    Raises:
+        BadRequest: it is something else, or does not fit the database's eight bytes.
+    """
+    word = text(request, name)
+    if word is None:
+        return None
+    # Not int() alone: it also takes signs, underscores and the digits of other scripts.
+    if not (word.isascii() and word.isdigit() and len(word) <= LONGEST_NUMBER):
+        raise BadRequest(f"“{name}” is {what}, a whole number; it is “{word[:40]}”.")
+    return int(word)
 
 
 def _refuse_unknown(request: HttpRequest, parameters: tuple[str, ...]) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from django.core.exceptions import BadRequest
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
 from audit import lineage
 from audit.views import answers, endings
-from audit.views.doors import choice, page, text
+from audit.views.doors import choice, page, text, whole
 from audit.views.keys import below
 from audit.vocabulary import Outcome
 
@@ -20,15 +19,13 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 OUTCOMES = (*Outcome.values, lineage.NO_OUTCOME)
-# Digits that always fit the database's eight bytes.
-LONGEST_INDEX = 18
 
 
 @page("after", "outcome")
 def rows(request: HttpRequest, run_id: str) -> HttpResponse:
     """A hundred rows of a run, after the index that the address names."""
     outcome = choice(request, "outcome", OUTCOMES)
-    after = _index(request, "after")
+    after = whole(request, "after", what="the index of a row")
     found = lineage.list_rows(run_id=run_id, after=after, outcome=outcome)
     here = reverse("audit:rows", kwargs={"run_id": run_id})
     context = {
@@ -70,16 +67,6 @@ def _ending(story: lineage.RowStory) -> lineage.Ending | None:
     if story.tokens_total != 1 or not story.tokens:
         return None
     return lineage.tell_ending(run_id=story.run.run_id, token_id=story.tokens[0].token_id)
-
-
-def _index(request: HttpRequest, name: str) -> int | None:
-    word = text(request, name)
-    if word is None:
-        return None
-    # Not int() alone: it also takes signs, underscores and the digits of other scripts.
-    if not (word.isascii() and word.isdigit() and len(word) <= LONGEST_INDEX):
-        raise BadRequest(f"“{name}” is the index of a row, a whole number; it is “{word[:40]}”.")
-    return int(word)
 
 
 def _next(after: int | None, outcome: str | None) -> str | None:

@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 
 from audit import payloads
-from audit.models import Call, NodeState, Payload
+from audit.models import Artifact, Call, NodeState, Payload
 from tests.builders import (
     make_artifact,
     make_batch,
@@ -54,10 +54,31 @@ def addresses(world):
         "token": reverse("audit:token", args=[run_id, token.token_id]),
         "visit": reverse("audit:visit", args=[run_id, call.state_id]),
         "call": reverse("audit:call", args=[run_id, call.call_id]),
+        "artifacts": reverse("audit:artifacts", args=[run_id]),
+        "artifact": reverse("audit:artifact", args=[run_id, an_artifact(run_id).artifact_id]),
     }
 
 
-PAGES = ["runs", "run", "node", "ledger", "journeys", "rows", "row", "token", "visit", "call"]
+def an_artifact(run_id):
+    """The first artifact of a run."""
+    state = NodeState.objects.filter(run_id=run_id).first()
+    return Artifact.objects.filter(run_id=run_id).first() or make_artifact(state)
+
+
+PAGES = [
+    "runs",
+    "run",
+    "node",
+    "ledger",
+    "journeys",
+    "rows",
+    "row",
+    "token",
+    "visit",
+    "call",
+    "artifacts",
+    "artifact",
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -215,6 +236,9 @@ class TestNotThere:
             ("/runs/{run}/tokens/nowhere/", "There is no token nowhere on record."),
             ("/runs/{run}/states/nowhere/", "There is no visit nowhere on record."),
             ("/runs/{run}/calls/nowhere/", "There is no call nowhere on record."),
+            ("/runs/nowhere/artifacts/", "There is no run nowhere on record."),
+            ("/runs/{run}/artifacts/?after=nowhere", "There is no artifact nowhere on record."),
+            ("/runs/{run}/artifacts/nowhere/", "There is no artifact nowhere on record."),
             ("/nothing/", "There is no page at this address."),
         ],
     )
