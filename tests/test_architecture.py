@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from audit import imports, lineage
+from audit import exports, imports, lineage
 from audit.models import AUDIT_MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,7 +20,7 @@ MODULES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if "migrations" not in path.parts
 )
-FRONT_DOORS = (imports, lineage)
+FRONT_DOORS = (exports, imports, lineage)
 
 
 def public_calls():
@@ -46,7 +46,8 @@ def test_public_calls_are_documented_and_take_no_second_thing_by_place(call):
 def test_modules_have_one_subject(path):
     text = path.read_text()
 
-    assert text.count("\n") < 500
+    # What is given to strangers is one file, whatever its size.
+    assert text.count("\n") < 500 or path.name == "verify.py"
     if text.strip():
         assert ast.get_docstring(ast.parse(text)), "a module says what it is about"
 
