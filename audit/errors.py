@@ -283,3 +283,12 @@ class SealContradicted(CannotBeSealed):
 
 class NoSigningKey(AuditError):
     """Nothing can be signed here; the sentence says what is missing."""
+
+
+class CannotBeExported(AuditError):
+    """A run cannot be exported as it stands; the sentence says why."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(f"run {run_id} cannot be exported: {reason}")
+        self.run_id = run_id
+        self.reason = reason

@@ -62,6 +62,19 @@ def prove_seal(seal: Seal) -> notes.Proof:
     return notes.Proof(entry.leaf_index, tuple(hashes), str(last.checkpoint))
 
 
+def prove_as_logged(seal: Seal) -> notes.Proof:
+    """The same against the log as it stood when the seal came in: the same for ever.
+
+    Raises:
+        NotRecorded: it has not been logged.
+    """
+    entry = SealLogEntry.objects.filter(run_id=seal.run_id, epoch=seal.epoch).first()
+    if entry is None:
+        raise NotRecorded("entry in the seal log for", str(seal))
+    path = merkle.inclusion_path(entry.leaf_index, entry.leaf_index + 1)
+    return notes.Proof(entry.leaf_index, tuple(merkle.prove(path, _read)), str(entry.checkpoint))
+
+
 def prove_growth(*, old: int, new: int) -> list[bytes]:
     """That the log of size `old` is the beginning of the log of size `new`.
 

@@ -23,7 +23,7 @@ VERIFIER = Path(exports.__file__).with_name("verify.py")
 @pytest.fixture(autouse=True)
 def _var(settings, tmp_path):
     settings.LANDSCAPE_VAR = tmp_path / "var"
-    settings.LANDSCAPE_SIGNING_KEY_FILE = tmp_path / "var" / "secrets" / "signing_key.pem"
+    settings.SIGNING_KEY_FILE = tmp_path / "var" / "secrets" / "signing_key.pem"
     settings.LANDSCAPE_AUTHORITY = "audit.example.com/landscape"
     settings.STORAGES = settings.STORAGES | {"payloads": {"BACKEND": "audit.payloads.PayloadFiles"}}
 

@@ -291,3 +291,16 @@ class TestCsv:
         text = (found.path / "manifest-sha256.txt").read_bytes()
 
         assert hashlib.sha256(text).hexdigest() == found.manifest_sha256
+
+
+class TestCost:
+    def test_a_second_export_sends_the_same_statements_whatever_the_size(
+        self, export, count_queries
+    ):
+        costs = set()
+        for rows in (2, 12):
+            world = make_world(rows=rows)
+            export(world.run.run_id)
+            costs.add(count_queries(lambda run=world.run.run_id: export(run, csv=True)))
+
+        assert len(costs) == 1

@@ -231,17 +231,21 @@ def world(rows):
     run = make_run(run_id="many")
     source = make_node(run, "source", "source")
     told = [(index, f"{index:032x}") for index in range(rows)]
+    # In short statements: the client's patience is that of production.
     Row.objects.bulk_create(
-        Row(
-            run_id="many",
-            row_id=name,
-            source_node_id=source.node_id,
-            row_index=index,
-            source_data_hash=digest("x"),
-            source_data_ref=digest("x") if index == 0 else None,
-            created_at=after_noon(index),
-        )
-        for index, name in told
+        (
+            Row(
+                run_id="many",
+                row_id=name,
+                source_node_id=source.node_id,
+                row_index=index,
+                source_data_hash=digest("x"),
+                source_data_ref=digest("x") if index == 0 else None,
+                created_at=after_noon(index),
+            )
+            for index, name in told
+        ),
+        batch_size=2000,
     )
     Token.objects.bulk_create(
         Token(run_id="many", token_id=name, row_id=name, created_at=after_noon(1))
