@@ -456,6 +456,18 @@ class Type:
         return "" if ("{" + told + "}").encode() == line else "is not in canonical form"
 
 
+def read_types(schema: bytes) -> list[Type]:
+    """The record types of a schema, in leaf order."""
+    try:
+        types = [Type(each) for each in json.loads(schema)["types"]]
+        known = len({each.name for each in types}) == len(types) and types[0].name == "seal"
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        known = False
+    if not known:
+        raise Failed("data/schema.json is malformed")
+    return types
+
+
 def _fits(value: object, kind: str) -> bool:
     if kind == "boolean":
         return isinstance(value, bool)
@@ -508,7 +520,7 @@ def csv_rows(stream: Iterator[bytes]) -> Iterator[str]:
             if held.count(b'"') % 2:
                 held += b"\r\n"
                 continue
-            yield held.decode()
+            yield held.decode("utf-8", "replace")
             held = b""
         rest = held + rest
         if len(rest) > 3 * _MAX_LINE:
@@ -608,18 +620,20 @@ class Records:
             )
             known = all(type(each) is int and each >= 0 for each in counts.values())
             known = known and set(counts) <= set(self.order[1:])
+            run, before, schema = seal["run_id"], seal["prev_root"] or "", seal["schema_sha256"]
+            provisional = seal["reason"] == "provisional"
         except (ValueError, KeyError, TypeError, AttributeError):
             self._lost(leaf, "is not the seal of an epoch, which is due here")
             return
-        if told != ("seal", self.epoch, leaf, leaf) or seal["run_id"] != self.run_id:
+        if told != ("seal", self.epoch, leaf, leaf) or run != self.run_id:
             self._lost(leaf, f"is not the seal of epoch {self.epoch} of this run")
-        elif (seal["prev_root"] or "") != root.hex():
+        elif before != root.hex():
             self._lost(leaf, "names another root than that of the epoch before it")
         elif not known or leaf + 1 + sum(counts.values()) > self.size:
             self._lost(leaf, "counts record types that are unknown, or more records than there are")
         else:
-            self._seal_schema = seal["schema_sha256"]
-            if seal["reason"] == "provisional":
+            self._seal_schema = schema
+            if provisional:
                 self.report.find("PROVISIONAL", "the run was still going: this is not its end")
             self._left = [("seal", 1), *((name, counts.get(name, 0)) for name in self.order[1:])]
             self._last = ()
@@ -859,11 +873,7 @@ class Bag:
                 return
         listed = self.listed
         schema = self.small("data/schema.json")
-        try:
-            types = [Type(each) for each in json.loads(schema)["types"]]
-        except (ValueError, KeyError, TypeError):
-            raise Failed("data/schema.json is malformed") from None
-        records = Records(self.report, types, size, strict=strict)
+        records = Records(self.report, read_types(schema), size, strict=strict)
         records.run_id = attested["run_id"] if kind == "provisional" else unquote(run)
         records.schema_hash = _sha256(schema).hexdigest()
         old = self._previous(previous, origin, size, records)

@@ -486,6 +486,19 @@ def deep_json(bag):
     (bag / "attestation.dsse.json").write_text("[" * 500_000)
 
 
+def schema_without_seals(bag):
+    edit(bag / "data" / "schema.json", b'"name":"seal"', b'"name":"sale"')
+    forging.rebuild_manifests(bag)
+
+
+def seal_without_reason(content):
+    content[0] = content[0].replace(b'"reason":', b'"treason":')
+
+
+def csv_of_other_bytes(bag):
+    edit(bag / "data" / "csv" / "row.csv", b"many", b"ma\xffy")
+
+
 def level_file(bag):
     path = bag / "tlog" / "1.hashes"
     path.write_bytes(path.read_bytes()[:32] + bytes(32))
@@ -524,6 +537,9 @@ MATRIX = [
     (future_version, 2, "landscape-export/2"),
     (link, 1, "link is a link"),
     (deep_json, 1, "nested deeper"),
+    (schema_without_seals, 1, "not the attested one.*schema.json is malformed"),
+    (lying(seal_without_reason), 1, "record 0 .* is not the seal of an epoch"),
+    (csv_of_other_bytes, 1, "row.csv does not say what record 3 "),
     (level_file, 1, r"block 1\) are not .* or tlog/1.hashes is not"),
 ]
 
