@@ -82,14 +82,10 @@ def lines(
     Raises:
         CannotBeSealed: there is such a time, and `strict` was asked for.
     """
-    parameters: dict[str, object] = {"run": run_id} | {
-        f"key_{name}": value for name, value in (where or {}).items()
-    }
     doubles = kind.of_type("double")
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(_statement(kind, tuple(where or ())), parameters) as copy,
-    ):
+    # In the statement, not beside it: the cursor that Django wraps for debugging takes no values.
+    statement = _statement(kind, run_id, where or {})
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for data in copy:
             line = bytes(data)
             if line[0] == _MARK:
@@ -161,7 +157,7 @@ def _finished(line: bytes, doubles: Sequence[str]) -> bytes:
     return rfc8785.dumps(record) + b"\n"
 
 
-def _statement(kind: RecordType, where: Sequence[str]) -> sql.Composed:
+def _statement(kind: RecordType, run_id: str, where: Mapping[str, object]) -> sql.Composed:
     columns: dict[str, sql.Composable] = {
         "record_type": sql.SQL("{}::text").format(sql.Literal(kind.name))
     }
@@ -170,14 +166,14 @@ def _statement(kind: RecordType, where: Sequence[str]) -> sql.Composed:
     # Table-qualified: the column of that name in the result may be text.
     order = sql.SQL(", ").join(sql.Identifier("t", name) for name in kind.key)
     narrowed = [
-        sql.SQL(" AND {} = {}").format(sql.Identifier("t", name), sql.Placeholder(f"key_{name}"))
-        for name in where
+        sql.SQL(" AND {} = {}").format(sql.Identifier("t", name), sql.Literal(value))
+        for name, value in where.items()
     ]
     plain = [each for name, form in kind.columns if (each := _is_plain(name, form)) is not None]
     return sql.SQL(
         "COPY (SELECT CASE WHEN {plain} THEN row_to_json(x)::text "
         "ELSE '!' || row_to_json(x)::text END "
-        "FROM (SELECT {columns} FROM {table} t WHERE t.run_id = %(run)s{narrowed} "
+        "FROM (SELECT {columns} FROM {table} t WHERE t.run_id = {run}{narrowed} "
         "ORDER BY {order}) x) TO STDOUT (FORMAT csv, QUOTE e'\\x01', DELIMITER e'\\x02')"
     ).format(
         plain=sql.SQL(" AND ").join([*plain, sql.SQL("true")]),
@@ -186,6 +182,7 @@ def _statement(kind: RecordType, where: Sequence[str]) -> sql.Composed:
             for name in sorted(columns)
         ),
         table=sql.Identifier(kind.table),
+        run=sql.Literal(run_id),
         narrowed=sql.SQL("").join(narrowed),
         order=order,
     )
