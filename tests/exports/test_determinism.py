@@ -18,11 +18,14 @@ from tests.tampering import Tamperer
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
-import json, sys, time
+import json, os, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
 import django
+zone = os.environ["TZ"]
 django.setup()
+os.environ["TZ"] = zone  # Django had put its own there
+time.tzset()
 from django.db import connections
 told = json.loads(sys.stdin.read())
 connections["default"].settings_dict.update(told["database"])
