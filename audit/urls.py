@@ -6,6 +6,7 @@ from django.urls import include, path, register_converter
 
 from audit.views import (
     artifacts,
+    errors,
     graphs,
     health,
     home,
@@ -36,6 +37,7 @@ urlpatterns = [
     path("runs/<key:run_id>/tokens/<key:token_id>/", tokens.token, name="token"),
     path("runs/<key:run_id>/states/<key:state_id>/", visits.visit, name="visit"),
     path("runs/<key:run_id>/calls/<key:call_id>/", visits.call, name="call"),
+    path("runs/<key:run_id>/errors/", errors.errors, name="errors"),
     path("runs/<key:run_id>/artifacts/", artifacts.artifacts, name="artifacts"),
     path("runs/<key:run_id>/artifacts/<key:artifact_id>/", artifacts.artifact, name="artifact"),
     path("api/v1/", include("audit.api.urls")),

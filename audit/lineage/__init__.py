@@ -16,6 +16,7 @@ from audit.lineage.call_story import CallStory, explain_call
 from audit.lineage.closure import gather_closure, gather_row
 from audit.lineage.closure_facts import Closure
 from audit.lineage.endings import Ending, tell_ending
+from audit.lineage.error_classes import RECORDS_READ, ErrorsPage, KindOfErrors, list_errors
 from audit.lineage.figures import COUNTED_TO, SoFar, count_so_far
 from audit.lineage.further import Further, count_further
 from audit.lineage.graphs import GraphEdge, GraphNode, RunGraph, explain_graph, read_graph
@@ -57,12 +58,14 @@ __all__ = [
     "NO_OUTCOME",
     "ORDERS",
     "RAREST",
+    "RECORDS_READ",
     "ArtifactStory",
     "ArtifactsPage",
     "CallStory",
     "Closure",
     "Ending",
     "Entry",
+    "ErrorsPage",
     "Further",
     "GraphEdge",
     "GraphNode",
@@ -70,6 +73,7 @@ __all__ = [
     "Journey",
     "JourneyFilter",
     "JourneysPage",
+    "KindOfErrors",
     "Lanes",
     "Ledger",
     "LedgerPage",
@@ -105,6 +109,7 @@ __all__ = [
     "gather_row",
     "lay_lanes",
     "list_artifacts",
+    "list_errors",
     "list_journeys",
     "list_rows",
     "list_runs",

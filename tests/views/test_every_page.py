@@ -54,6 +54,7 @@ def addresses(world):
         "token": reverse("audit:token", args=[run_id, token.token_id]),
         "visit": reverse("audit:visit", args=[run_id, call.state_id]),
         "call": reverse("audit:call", args=[run_id, call.call_id]),
+        "errors": reverse("audit:errors", args=[run_id]),
         "artifacts": reverse("audit:artifacts", args=[run_id]),
         "artifact": reverse("audit:artifact", args=[run_id, an_artifact(run_id).artifact_id]),
     }
@@ -76,6 +77,7 @@ PAGES = [
     "token",
     "visit",
     "call",
+    "errors",
     "artifacts",
     "artifact",
 ]
@@ -236,6 +238,7 @@ class TestNotThere:
             ("/runs/{run}/tokens/nowhere/", "There is no token nowhere on record."),
             ("/runs/{run}/states/nowhere/", "There is no visit nowhere on record."),
             ("/runs/{run}/calls/nowhere/", "There is no call nowhere on record."),
+            ("/runs/nowhere/errors/", "There is no run nowhere on record."),
             ("/runs/nowhere/artifacts/", "There is no run nowhere on record."),
             ("/runs/{run}/artifacts/?after=nowhere", "There is no artifact nowhere on record."),
             ("/runs/{run}/artifacts/nowhere/", "There is no artifact nowhere on record."),
