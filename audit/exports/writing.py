@@ -65,6 +65,7 @@ class _Bag:
     sink: Sink
     sheets: Sheets | None
     with_payloads: bool
+    progress: Callable[[int], None]
     levels: dict[int, bytearray] = field(default_factory=dict)
     refs: set[bytes] = field(default_factory=set)
     missing: int = 0
@@ -81,6 +82,7 @@ class _Bag:
         self.tree.extend([merkle.leaf_hash(line) for line in found])
         if self.sheets:
             self.sheets.take(found)
+        self.progress(self.tree.size)
         if self.with_payloads:
             for line in found:
                 self.refs.update(bytes.fromhex(ref.decode()) for ref in _REF.findall(line))
@@ -101,8 +103,12 @@ def export_run(  # noqa: PLR0913  # what may be asked for
     with_payloads: bool = False,
     zipped: bool = False,
     clock: Callable[[], datetime] | None = None,
+    progress: Callable[[int], None] = lambda _records: None,
 ) -> Exported:
     """Write a bag of a run into a folder, whole or not at all; an ended run is sealed first.
+
+    `progress` hears how many records are written, every quarter of a megabyte; what it raises
+    ends the export, and nothing is left of it.
 
     Memory does not grow with the run, save by 32 bytes for each payload that goes with it.
 
@@ -116,7 +122,9 @@ def export_run(  # noqa: PLR0913  # what may be asked for
     if run is None:
         raise NotRecorded("run", run_id)
     signer = signing.current(at=at)
-    order = _Order(run_id, csv, with_payloads, zipped, folder, signer, at, clock or (lambda: at))
+    order = _Order(
+        run_id, csv, with_payloads, zipped, folder, signer, at, clock or (lambda: at), progress
+    )
     if run.status == RunStatus.RUNNING:
         return _provisional(order)
     sealed = _sealed(run_id, at=at)
@@ -138,6 +146,7 @@ class _Order:
     signer: signing.Signer
     at: datetime
     clock: Callable[[], datetime]
+    progress: Callable[[int], None]
 
     @property
     def include(self) -> list[str]:
@@ -223,7 +232,7 @@ def _begin(
     sheets = stack.enter_context(Sheets(kinds)) if order.csv else None
     sink: Sink = Archive(target, folder=name) if order.zipped else Folder(target)
     stack.enter_context(sink)
-    return _Bag(sink, sheets, order.with_payloads), target
+    return _Bag(sink, sheets, order.with_payloads, order.progress), target
 
 
 def _finish(  # noqa: PLR0913  # everything beside the records

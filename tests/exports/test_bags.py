@@ -173,6 +173,34 @@ class TestExportRun:
                 export(world.run.run_id, folder=folder, zipped=zipped)
             assert list(folder.iterdir()) == []
 
+    def test_tells_how_far_it_is_and_can_be_stopped(self, export, tmp_path):
+        world = make_world(rows=3)
+        told = []
+        found = export(world.run.run_id, progress=told.append)
+        assert told[-1] == found.checkpoint.size
+
+        def stop(_records):
+            raise KeyboardInterrupt
+
+        for zipped in (True, False):
+            folder = tmp_path / f"stopped{zipped}"
+            with pytest.raises(KeyboardInterrupt):
+                export(world.run.run_id, folder=folder, zipped=zipped, progress=stop)
+            assert list(folder.iterdir()) == []
+
+    def test_is_verified_after_a_change_of_keys_with_both(self, export, the_key):
+        world = make_world(rows=1)
+        export(world.run.run_id)
+        old = the_key()
+        signing.rotate(at=after_noon(2000), reason="test")
+
+        bag = export(world.run.run_id, at=after_noon(3000)).path
+
+        assert the_key() != old
+        assert bare(bag, "--key", old, "--key", the_key())["verdict"] == "VERIFIED"
+        for only in (old, the_key()):
+            assert bare(bag, "--key", only)["verdict"] == "CANNOT TELL"
+
     def test_never_replaces_a_bag(self, export, tmp_path):
         world = make_world(rows=1)
         export(world.run.run_id, folder=tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import random
@@ -76,6 +77,10 @@ RFC_8032 = [
         ),
     ),
 ]
+
+
+def test_python_3_9_can_read_it():
+    assert ast.parse(VERIFIER.read_text(), feature_version=(3, 9))
 
 
 class TestEd25519:
