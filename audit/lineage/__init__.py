@@ -34,6 +34,7 @@ from audit.lineage.lanes import Lanes, lay_lanes
 from audit.lineage.ledger import Entry, Ledger, LedgerPage, explain_ledger, read_ledger
 from audit.lineage.node_story import ATTEMPTS, NodeStory, explain_node
 from audit.lineage.picked import PickedVisit, pick_visit
+from audit.lineage.reached import Reached, ReachedArtifact, read_reached
 from audit.lineage.row_tokens import token_for_row
 from audit.lineage.rows import NO_OUTCOME, RowsPage, RowStory, explain_row, list_rows
 from audit.lineage.runs import (
@@ -48,6 +49,7 @@ from audit.lineage.runs import (
     explain_run,
     list_runs,
 )
+from audit.lineage.timeline import Event, Place, Timeline, place_of, read_timeline
 from audit.lineage.tokens import TokenStory, explain_token
 from audit.lineage.visit_story import VisitStory, explain_visit
 
@@ -66,6 +68,7 @@ __all__ = [
     "Ending",
     "Entry",
     "ErrorsPage",
+    "Event",
     "Further",
     "GraphEdge",
     "GraphNode",
@@ -80,6 +83,9 @@ __all__ = [
     "NodeStory",
     "OtherKind",
     "PickedVisit",
+    "Place",
+    "Reached",
+    "ReachedArtifact",
     "RowStory",
     "RowsPage",
     "RunFacts",
@@ -89,6 +95,7 @@ __all__ = [
     "RunStory",
     "RunsPage",
     "SoFar",
+    "Timeline",
     "TokenStory",
     "VisitStory",
     "any_run_exists",
@@ -114,9 +121,12 @@ __all__ = [
     "list_rows",
     "list_runs",
     "pick_visit",
+    "place_of",
     "read_graph",
     "read_headlines",
     "read_ledger",
+    "read_reached",
+    "read_timeline",
     "schema_fits",
     "tell_ending",
     "token_for_row",

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit import lineage
+from audit.errors import NotRecorded
 from audit.views import answers, endings
 from audit.views.doors import choice, page, text, whole
 from audit.views.keys import below
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 OUTCOMES = (*Outcome.values, lineage.NO_OUTCOME)
+TIMELINE = "timeline"
+PARTS = (TIMELINE,)
 
 
 @page("after", "outcome")
@@ -44,13 +47,20 @@ def rows(request: HttpRequest, run_id: str) -> HttpResponse:
     return render(request, "audit/rows.html", context)
 
 
-@page("after")
+@page("after", "part", "token")
 def row(request: HttpRequest, run_id: str, row_id: str) -> HttpResponse:
     """One row: what the source delivered, and the tokens that travelled for it."""
+    if choice(request, "part", PARTS) == TIMELINE:
+        return _timeline(request, run_id, row_id)
+    if text(request, "token") is not None:
+        raise BadRequest("“token” belongs to the timeline; add part=timeline.")
     after = text(request, "after")
     story = lineage.explain_row(run_id=run_id, row_id=row_id, after=after)
+    closure = lineage.gather_row(run_id=run_id, row_id=row_id)
     context = {
         "story": story,
+        "closure": closure,
+        "reached": lineage.read_reached(closure=closure),
         "run": story.run,
         "row": story.row,
         "after": after,
@@ -60,6 +70,42 @@ def row(request: HttpRequest, run_id: str, row_id: str) -> HttpResponse:
         "now": timezone.now(),
     }
     return render(request, "audit/row.html", context)
+
+
+def _timeline(request: HttpRequest, run_id: str, row_id: str) -> HttpResponse:
+    """Two hundred events of a row and of all that came of it, or of one of these tokens."""
+    asked, only = text(request, "after"), text(request, "token")
+    after = None
+    if asked is not None:
+        try:
+            after = lineage.place_of(asked)
+        except ValueError as error:
+            raise BadRequest(f"“after” is where a page ended; it is “{asked[:40]}”.") from error
+    if only is None:
+        closure = lineage.gather_row(run_id=run_id, row_id=row_id)
+    else:
+        closure = lineage.gather_closure(run_id=run_id, token_id=only)
+        if row_id not in closure.row_ids:
+            raise NotRecorded("token of this row", only)
+    told = lineage.read_timeline(
+        run_id=run_id,
+        tokens=closure.tokens if only is None else [only],
+        rows=[row_id] if only is None else [],
+        after=after,
+    )
+    kept = {"part": TIMELINE} | ({"token": only} if only is not None else {})
+    context = {
+        "run": closure.run,
+        "row_id": row_id,
+        "closure": closure,
+        "only": only,
+        "lines": [(event, closure.nodes.get(event.node_id or "")) for event in told.events],
+        "first": f"?{urlencode(kept)}" if after else None,
+        "next": f"?{urlencode(kept | {'after': told.next_after})}" if told.next_after else None,
+        "here": "timeline",
+        "now": timezone.now(),
+    }
+    return render(request, "audit/timeline.html", context)
 
 
 def _ending(story: lineage.RowStory) -> lineage.Ending | None:

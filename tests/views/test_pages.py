@@ -1,5 +1,6 @@
 """What each page says."""
 
+import html
 import re
 from datetime import timedelta
 
@@ -391,6 +392,34 @@ class TestRow:
         assert answer_line(self.ask(signed_in, make_row(world.source))) == (
             "Row 0 was recorded, and no token travelled for it."
         )
+
+    def test_has_a_timeline_that_pages_by_key(self, signed_in):
+        world = make_world(rows=1)
+        (token,) = world.tokens
+        for step in range(3, 120):
+            make_state(token, world.transform, 1, attempt=step)
+        url = reverse("audit:row", kwargs={"run_id": token.run_id, "row_id": token.row_id})
+
+        first = signed_in.get(url, {"part": "timeline"})
+        assert "200 events shown, there are more" in words(first)
+        following = re.search(r'href="([^"]*)" rel="next"', first.text)[1]
+        second = signed_in.get(url + html.unescape(following))
+
+        assert "events shown; 1 token" in words(second)
+        assert "200 events" not in words(second)
+
+    def test_has_a_timeline_of_one_of_its_tokens_only(self, signed_in):
+        world = make_world(rows=2)
+        first, second = world.tokens
+        url = reverse("audit:row", kwargs={"run_id": first.run_id, "row_id": first.row_id})
+
+        def ask(**asked):
+            return signed_in.get(url, {"part": "timeline"} | asked)
+
+        assert "Timeline of a token" in words(ask(token=first.token_id))
+        assert ask(token=second.token_id).status_code == 404
+        assert ask(after="nowhere").status_code == 400
+        assert signed_in.get(url, {"token": first.token_id}).status_code == 400
 
     def test_says_why_validation_refused_it(self, signed_in):
         world = make_world(rows=0)
