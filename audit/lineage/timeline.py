@@ -15,11 +15,11 @@ EVENTS_A_PAGE = 200
 TEXT_READ = 160
 
 # One line for each kind of event. Equal times are told in the order of the steps, and at one step
-# in the order in which a visit goes on; `nth` and the key make the order whole.
+# attempt by attempt, each as a visit goes on; `nth` and the key make the order whole.
 _EVENTS = """
 WITH told AS MATERIALIZED (SELECT unnest(%(tokens)s::text[]) AS token_id),
 visits AS (
-    SELECT s.* FROM told k JOIN node_states s
+    SELECT s.*, 4 * s.attempt::bigint AS turn FROM told k JOIN node_states s
         ON s.run_id = %(run)s AND s.token_id = k.token_id
 ), waited AS (
     SELECT b.*, min(m.token_id) AS token_id
@@ -34,7 +34,7 @@ visits AS (
     JOIN artifacts a ON a.run_id = %(run)s AND a.artifact_id = m.artifact_id
     GROUP BY a.run_id, a.artifact_id
 ), events (at, step, rank, nth, key, kind, token_id, state_id, node_id, word, text, ms) AS (
-    SELECT created_at, -3, 0, 0, row_id::text, 'row', NULL::text, NULL::text,
+    SELECT created_at, -3, 0::bigint, 0, row_id::text, 'row', NULL::text, NULL::text,
            source_node_id::text, NULL::text, row_index::text, NULL::float8
     FROM rows WHERE run_id = %(run)s AND row_id = ANY(%(rows)s)
     UNION ALL
@@ -52,19 +52,19 @@ visits AS (
            t.branch_name, NULL
     FROM told k JOIN tokens t ON t.run_id = %(run)s AND t.token_id = k.token_id
     UNION ALL
-    SELECT started_at, step_index, 0, attempt, state_id, 'begun', token_id, state_id, node_id,
+    SELECT started_at, step_index, turn, attempt, state_id, 'begun', token_id, state_id, node_id,
            NULL, attempt::text, NULL FROM visits
     UNION ALL
-    SELECT completed_at, step_index, 3, attempt, state_id, 'ended', token_id, state_id, node_id,
-           status, left(error_json, %(read)s), duration_ms
+    SELECT completed_at, step_index, turn + 3, attempt, state_id, 'ended', token_id, state_id,
+           node_id, status, left(error_json, %(read)s), duration_ms
     FROM visits WHERE completed_at IS NOT NULL
     UNION ALL
-    SELECT c.created_at, v.step_index, 1, c.call_index, c.call_id, 'call', v.token_id, v.state_id,
-           v.node_id, c.status, c.call_type, c.latency_ms
+    SELECT c.created_at, v.step_index, v.turn + 1, c.call_index, c.call_id, 'call', v.token_id,
+           v.state_id, v.node_id, c.status, c.call_type, c.latency_ms
     FROM visits v JOIN calls c ON c.run_id = %(run)s AND c.state_id = v.state_id
     UNION ALL
-    SELECT r.created_at, v.step_index, 2, r.ordinal, r.event_id, 'route', v.token_id, v.state_id,
-           e.to_node_id, r.mode, left(e.label, %(read)s), NULL
+    SELECT r.created_at, v.step_index, v.turn + 2, r.ordinal, r.event_id, 'route', v.token_id,
+           v.state_id, e.to_node_id, r.mode, left(e.label, %(read)s), NULL
     FROM visits v
     JOIN routing_events r ON r.run_id = %(run)s AND r.state_id = v.state_id
     JOIN edges e ON e.run_id = %(run)s AND e.edge_id = r.edge_id
@@ -147,7 +147,7 @@ def place_of(text: str) -> Place:
     at, step, rank, nth, kind, key = text.split("~", 5)
     instant = datetime.fromisoformat(at)
     numbers = {"step": int(step), "rank": int(rank), "nth": int(nth)}
-    if instant.tzinfo is None or any(abs(number) >= 2**31 for number in numbers.values()):
+    if instant.tzinfo is None or any(abs(number) >= 2**40 for number in numbers.values()):
         raise ValueError(text)
     return Place(at=instant, kind=kind, key=key, **numbers)
 
