@@ -35,6 +35,16 @@ urlpatterns = [
     path("runs/<key:run_id>/rows/", rows.rows, name="rows"),
     path("runs/<key:run_id>/rows/<key:row_id>/", rows.row, name="row"),
     path("runs/<key:run_id>/tokens/<key:token_id>/", tokens.token, name="token"),
+    path(
+        "runs/<key:run_id>/tokens/<key:token_id>/lineage.svg",
+        tokens.lineage_svg,
+        name="lineage_svg",
+    ),
+    path(
+        "runs/<key:run_id>/tokens/<key:token_id>/lineage.json",
+        tokens.lineage_json,
+        name="lineage_json",
+    ),
     path("runs/<key:run_id>/states/<key:state_id>/", visits.visit, name="visit"),
     path("runs/<key:run_id>/calls/<key:call_id>/", visits.call, name="call"),
     path("runs/<key:run_id>/errors/", errors.errors, name="errors"),

@@ -32,8 +32,8 @@ from audit.lineage.journeys import (
 )
 from audit.lineage.lanes import Lanes, lay_lanes
 from audit.lineage.ledger import Entry, Ledger, LedgerPage, explain_ledger, read_ledger
+from audit.lineage.lineage_data import lineage_data
 from audit.lineage.node_story import ATTEMPTS, NodeStory, explain_node
-from audit.lineage.picked import PickedVisit, pick_visit
 from audit.lineage.reached import Reached, ReachedArtifact, read_reached
 from audit.lineage.row_tokens import token_for_row
 from audit.lineage.rows import NO_OUTCOME, RowsPage, RowStory, explain_row, list_rows
@@ -82,7 +82,6 @@ __all__ = [
     "LedgerPage",
     "NodeStory",
     "OtherKind",
-    "PickedVisit",
     "Place",
     "Reached",
     "ReachedArtifact",
@@ -115,12 +114,12 @@ __all__ = [
     "gather_closure",
     "gather_row",
     "lay_lanes",
+    "lineage_data",
     "list_artifacts",
     "list_errors",
     "list_journeys",
     "list_rows",
     "list_runs",
-    "pick_visit",
     "place_of",
     "read_graph",
     "read_headlines",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models.functions import Left
 
+from audit.lineage.bodies import read_errors
 from audit.lineage.excerpts import headline
 from audit.lineage.signatures import FAILED_STATUSES, QUARANTINED
 from audit.models import NodeState
@@ -17,7 +18,7 @@ _READ = 4_000
 
 
 def read_headlines(*, run_id: str, lanes: Lanes) -> dict[str, str]:
-    """What the failed visits of these lanes said, by state. One query."""
+    """What the failed visits of these lanes said, by state. Two queries."""
     failed = [
         cell.state_id
         for lane in lanes.lanes
@@ -25,9 +26,17 @@ def read_headlines(*, run_id: str, lanes: Lanes) -> dict[str, str]:
         for cell in (*lane.cells, lane.ending.cell)
         if cell is not None and cell.state_id and cell.status in FAILED_STATUSES
     ]
-    found = (
-        NodeState.objects.filter(run_id=run_id, state_id__in=failed, error_json__isnull=False)
-        .annotate(head=Left("error_json", _READ))
-        .values_list("state_id", "head")
-    )
-    return {state_id: headline(head) for state_id, head in found}
+    found = NodeState.objects.filter(run_id=run_id, state_id__in=failed)
+    texts: dict[str, str | None] = {}
+    refs: dict[str, str | None] = {}
+    for state in found.annotate(head=Left("error_json", _READ)).only("error_ref").order_by("pk"):
+        texts[state.state_id], refs[state.state_id] = state.head, state.error_ref
+    kept = read_errors(refs=[refs[key] for key, text in texts.items() if text is None])
+    said = {}
+    for key, text in texts.items():
+        error = kept.get(refs[key])
+        if text is not None:
+            said[key] = headline(text)
+        elif error is not None:
+            said[key] = error.headline
+    return said

@@ -161,13 +161,14 @@ def _matching(closure: Closure, text: str | None) -> tuple[str, ...]:
     batches = {
         key
         for batch in closure.batches
-        if batch.batch_id.startswith(text)
+        if batch.batch_id.startswith(text) or batch.batch_id.endswith(text)
         for key, _place in batch.members
     }
     return tuple(
         key
         for key, token in closure.tokens.items()
         if key.startswith(text)
+        or key.endswith(text)
         or key in batches
         or word in (token.branch_name or "").casefold()
         or word in (token.sink_name or "").casefold()
@@ -323,9 +324,10 @@ def _lane(  # noqa: PLR0913  # a lane has this many sides
     elif one is not None:
         example = closure.tokens.get(one.example[1]) if one.example else None
         cells, ending = fold_cells(closure, kin, one, places)
+        # Of a group in SQL hardly any times are read: some of them would pass for all.
         visits = tuple(
             visit
-            for member in one.members
+            for member in (() if one.group else one.members)
             for visit in closure.visits.get(member[1], ())
             if visit.state_id not in kin.batch_visits
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django import template
@@ -16,13 +17,14 @@ from audit.lineage.closure_facts import (
     BY_MERGE,
     FROM_SOURCE,
 )
-from audit.lineage.signatures import QUARANTINED
+from audit.lineage.signatures import QUARANTINED, span_ms
 from audit.templatetags.audit_format import brief, duration, number, share, short
 from audit.templatetags.audit_status import LOOKS, Look, glyph
 from audit.vocabulary import NodeStateStatus, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from django.utils.safestring import SafeString
 
@@ -56,8 +58,9 @@ def token_name(token: TokenFacts) -> str:
 
 
 def first_digits(key: str) -> str:
-    """As much of an id as a label has room for."""
-    return brief(key[:_DIGITS], _DIGITS)
+    """As much of an id as a label has room for: its head, or the tail where a time comes first."""
+    told = short(key)
+    return told[-_DIGITS:] if told.startswith("…") else told[:_DIGITS]
 
 
 @register.filter
@@ -295,3 +298,86 @@ def lane_head(placed: Any) -> SafeString:
         f"{len(column.nodes)} branches" if column.nodes else "unknown node",
         ", ".join(kinds),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Totals:
+    """A lane in figures; durations in milliseconds, from the first start to the last end."""
+
+    start: datetime | None
+    lasted_ms: float | None
+    calls: int
+    failed: int
+
+
+@register.simple_tag
+def lane_totals(lane: Lane) -> Totals:
+    """When a lane began, how long it lasted, and its calls."""
+    return Totals(
+        start=min((visit.started_at for visit in lane.visits), default=None),
+        lasted_ms=span_ms(lane.visits),
+        calls=sum(visit.calls for visit in lane.visits),
+        failed=sum(visit.calls_failed for visit in lane.visits),
+    )
+
+
+@register.simple_tag
+def time_bar(bar: Any, query: Any, run_has_ended: object) -> SafeString:
+    """One attempt on the axis of time, as a link to it."""
+    visit = bar.visit
+    look = LOOKS["state"][visit.status]
+    if visit.status == NodeStateStatus.COMPLETED and visit.attempt:
+        look = LOOKS["state"]["retried"]
+    elif visit.status == NodeStateStatus.OPEN and run_has_ended:
+        look = LOOKS["state"]["never_ended"]
+    lasted = duration(visit.duration_ms) if visit.duration_ms is not None else "no end recorded"
+    words = f"{brief(bar.name, NODE)}, attempt {visit.attempt + 1}, {look.word}, {lasted}"
+    picked = query.visit == visit.state_id
+    return format_html(
+        '<a href="{}{}#selected" data-state="{}" aria-label="{}"{}{}><title>{}</title>'
+        '<rect class="attempt fill-{}" x="{}%" y="4" width="{}%" height="22" rx="2"/></a>',
+        query.picking,
+        urlencode({"": visit.state_id})[1:],
+        visit.state_id,
+        words,
+        format_html(' aria-current="{}"', "true") if picked else "",
+        format_html(" {}", "data-bad") if look.family == "bad" else "",
+        words,
+        look.family,
+        bar.left,
+        bar.width,
+    )
+
+
+@register.simple_tag
+def track_words(track: Any, reasons: Mapping[str, str]) -> str:
+    """What stands beside the bars of a lane: its longest visit and its last."""
+    if track.lane.fold is not None or not track.bars:
+        return lane_words(track.lane, reasons)
+    words = brief(track.longest.name, NODE)
+    if track.longest.visit.duration_ms is not None:
+        words += f" {duration(track.longest.visit.duration_ms)}"
+    last = track.bars[-1]
+    if last is not track.longest:
+        words += f", then {brief(last.name, NODE)}"
+    return f"{words}, {track.not_drawn:,} not drawn" if track.not_drawn else words
+
+
+@register.filter
+def since_start(milliseconds: float) -> str:
+    """An instant on the axis, from its beginning: `0 s`, `2 s`, `1 min 30 s`."""
+    return "0 s" if not milliseconds else duration(milliseconds)
+
+
+@register.filter
+def percent(part: float) -> str:
+    """A part of one, in whole per cent, never rounded to all or nothing."""
+    if 0 < part < 0.01:  # noqa: PLR2004
+        return "< 1 %"
+    return "> 99 %" if 0.99 < part < 1 else f"{part * 100:.0f} %"  # noqa: PLR2004
+
+
+@register.filter
+def above(height: float) -> float:
+    """Where a column that stands on the floor of its lane begins."""
+    return round(26 - height, 1)

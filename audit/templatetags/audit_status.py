@@ -135,6 +135,12 @@ LOOKS: dict[str, Mapping[str, Look]] = {
         "not_looked_for": _structural("unknown, not looked for", "dash"),
         "none_recorded": _structural("none recorded", "dash"),
     },
+    "hop": {
+        "agrees": _good("agrees"),
+        "breaks_expected": _structural("breaks, as expected", "dash"),
+        "breaks": _bad("breaks"),
+        "cannot_tell": _structural("cannot be told", "dash"),
+    },
     "house": {"ready": _good("ready"), "one_login": _care("one login")},
 }
 
