@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FORMAT = "landscape-lineage/1"
 
 
-def lineage_data(closure: Closure, lanes: Lanes) -> dict[str, Any]:
+def lineage_data(closure: Closure, *, lanes: Lanes) -> dict[str, Any]:
     """Everything that is told of a lineage, and in which lane of the view each token stands."""
     return {
         "format": FORMAT,

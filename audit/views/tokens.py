@@ -79,7 +79,7 @@ def lineage_json(request: HttpRequest, run_id: str, token_id: str) -> HttpRespon
     """The lineage as data: tokens, links, visits, batches, groups, hops, and what was cut."""
     query = read_query(request)
     closure, lanes = _lineage(run_id, token_id, query)
-    return JsonResponse(lineage.lineage_data(closure, lanes))
+    return JsonResponse(lineage.lineage_data(closure, lanes=lanes))
 
 
 def _lineage(
