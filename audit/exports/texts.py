@@ -35,7 +35,7 @@ Before all: get the public key and verify.py from where {authority} publishes th
 here. Whoever forges an export forges the verify.py and the key in it as well. This export is
 said to be signed by
 
-    # {key}
+    # {keys}
 
 HOW TO VERIFY
 
@@ -99,7 +99,7 @@ class Told:
     size: int
     root: str
     authority: str
-    key: str
+    keys: list[str]
     provisional: bool
     oxum: str
     date: str
@@ -135,5 +135,5 @@ def readme(told: Told) -> bytes:
         size=f"{told.size:,}",
         root=told.root,
         authority=told.authority,
-        key=told.key,
+        keys="\n    # ".join(told.keys),
     ).encode()

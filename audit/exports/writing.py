@@ -181,12 +181,18 @@ def _ship(order: _Order, seal: Seal) -> Exported:
             raise CannotBeExported(
                 order.run_id, "the sealed text does not lead to the root that was signed"
             )
-        bag.sink.add("tlog/checkpoint", [str(seal.checkpoint).encode()])
+        note = str(seal.checkpoint)
         proof = _log_proof(seal)
         if proof:
             bag.sink.add("tlog/seal.tlog-proof", [proof.text.encode()])
         return _finish(
-            order, bag, target, checkpoint, schema=str(seal.schema_json).encode(), epoch=seal.epoch
+            order,
+            bag,
+            target,
+            checkpoint,
+            note=note,
+            schema=str(seal.schema_json).encode(),
+            epoch=seal.epoch,
         )
 
 
@@ -218,8 +224,9 @@ def _provisional(order: _Order) -> Exported:
             bag.sink.add(f"data/records/{index:06}.jsonl", bag.watch(segment))
         origin = f"{settings.LANDSCAPE_AUTHORITY}/provisional/{export_id}"
         checkpoint = notes.Checkpoint(origin, bag.tree.size, bag.tree.root())
-        bag.sink.add("tlog/checkpoint", [order.signer.sign_note(checkpoint.text).encode()])
-        return _finish(order, bag, target, checkpoint, schema=records.schema_bytes(), epoch=1)
+        note = order.signer.sign_note(checkpoint.text)
+        schema = records.schema_bytes()
+        return _finish(order, bag, target, checkpoint, note=note, schema=schema, epoch=1)
 
 
 def _begin(
@@ -241,11 +248,13 @@ def _finish(  # noqa: PLR0913  # everything beside the records
     target: Path,
     checkpoint: notes.Checkpoint,
     *,
+    note: str,
     schema: bytes,
     epoch: int,
 ) -> Exported:
     """Everything that follows the records; the attestation last."""
     sink, provisional = bag.sink, "/provisional/" in checkpoint.origin
+    sink.add("tlog/checkpoint", [note.encode()])
     sink.add("data/schema.json", [schema])
     if bag.sheets:
         for name, chunks in bag.sheets.contents():
@@ -263,7 +272,8 @@ def _finish(  # noqa: PLR0913  # everything beside the records
         size=checkpoint.size,
         root=checkpoint.root.hex(),
         authority=settings.LANDSCAPE_AUTHORITY,
-        key=str(order.signer.key),
+        # Of the root and of the attestation: not the same after a change of keys.
+        keys=list(dict.fromkeys([*_signers(note), str(order.signer.key)])),
         provisional=provisional,
         oxum=f"{sum(kept.size for kept in data.values())}.{len(data)}",
         date=started[:10],
@@ -353,6 +363,10 @@ def _add_payloads(bag: _Bag) -> None:
     bag.missing = len(absent)
     text = "".join(f"{ref} {state}\n" for ref, state in absent)
     bag.sink.add("data/payloads/absent.txt", [text.encode()])
+
+
+def _signers(note: str) -> list[str]:
+    return [str(key) for key in notes.verify(note, keys=signing.trusted())[1]]
 
 
 def _safe(run_id: str) -> str:

@@ -197,6 +197,8 @@ class TestExportRun:
         bag = export(world.run.run_id, at=after_noon(3000)).path
 
         assert the_key() != old
+        text = (bag / "README.txt").read_text()
+        assert all(f"    # {key}\n" in text for key in (old, the_key()))
         assert bare(bag, "--key", old, "--key", the_key())["verdict"] == "VERIFIED"
         for only in (old, the_key()):
             assert bare(bag, "--key", only)["verdict"] == "CANNOT TELL"
