@@ -13,6 +13,7 @@ from audit.lineage.artifact_story import (
     list_artifacts,
 )
 from audit.lineage.call_story import CallStory, explain_call
+from audit.lineage.choices import Choice, Choices, read_choices
 from audit.lineage.closure import gather_closure, gather_row
 from audit.lineage.closure_facts import Closure
 from audit.lineage.endings import Ending, tell_ending
@@ -64,6 +65,8 @@ __all__ = [
     "ArtifactStory",
     "ArtifactsPage",
     "CallStory",
+    "Choice",
+    "Choices",
     "Closure",
     "Ending",
     "Entry",
@@ -121,6 +124,7 @@ __all__ = [
     "list_rows",
     "list_runs",
     "place_of",
+    "read_choices",
     "read_graph",
     "read_headlines",
     "read_ledger",

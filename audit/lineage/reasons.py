@@ -66,13 +66,47 @@ def tell_reason(
     told = read_json(event.reason_ref)
     if isinstance(told, dict):
         return Reason(words=_in_words(told, row), how=RECORDED)
+    return make_again(
+        label=event.edge.label,
+        reason_hash=event.reason_hash,
+        config=config,
+        version=version,
+        row=row,
+    )
+
+
+def recorded_reason(*, content: bytes, reason_hash: str | None, ref: str, version: str) -> Reason:
+    """The reason that was kept, whose bytes are those of `ref`. Costs no query.
+
+    Raises:
+        ValueRefused: it is too long, is none, or has another hash than was recorded with it.
+    """
+    if len(content) > READ_AT_MOST:
+        raise ValueRefused("reason", f"it is longer than {READ_AT_MOST:,} bytes")
+    told = _parsed(content.decode("utf-8", "replace"))
+    if not isinstance(told, dict):
+        raise ValueRefused("reason", "what is kept is no reason")
+    if reason_hash not in (None, ref) and _hash(told, version) != reason_hash:
+        raise ValueRefused("reason", "what is kept has another hash than was recorded")
+    return Reason(words=_in_words(told, None), how=RECORDED)
+
+
+def make_again(
+    *,
+    label: str,
+    reason_hash: str | None,
+    config: str | None,
+    version: str,
+    row: Mapping[str, Any] | None = None,
+) -> Reason | None:
+    """The reason that the gate's configuration gives for this label. Costs no query."""
     setting = _parsed(config)
     if not isinstance(setting, dict) or not isinstance(setting.get("condition"), str):
         return None
-    routes, label = setting.get("routes"), event.edge.label
+    routes = setting.get("routes")
     for each in (label, *(routes if isinstance(routes, dict) else ())):
         made = {"condition": setting["condition"], "result": each}
-        if event.reason_hash is not None and _hash(made, version) == event.reason_hash:
+        if reason_hash is not None and _hash(made, version) == reason_hash:
             return Reason(words=_in_words(made, row), how=RECONSTRUCTED)
     made = {"condition": setting["condition"], "result": label}
     return Reason(words=_in_words(made, row), how=CONFIGURED)

@@ -94,13 +94,24 @@ def _timeline(request: HttpRequest, run_id: str, row_id: str) -> HttpResponse:
         rows=[row_id] if only is None else [],
         after=after,
     )
+    routed = [event.state_id for event in told.events if event.place.kind == "route"]
+    choices = lineage.read_choices(run_id=run_id, states=list(dict.fromkeys(filter(None, routed))))
+    because = {choice.state_id: choice for choice in choices.told}
     kept = {"part": TIMELINE} | ({"token": only} if only is not None else {})
     context = {
         "run": closure.run,
         "row_id": row_id,
         "closure": closure,
         "only": only,
-        "lines": [(event, closure.nodes.get(event.node_id or "")) for event in told.events],
+        "lines": [
+            (
+                event,
+                closure.nodes.get(event.node_id or ""),
+                because.pop(event.state_id or "", None) if event.place.kind == "route" else None,
+            )
+            for event in told.events
+        ],
+        "limits": (*closure.limits, *choices.limits),
         "first": f"?{urlencode(kept)}" if after else None,
         "next": f"?{urlencode(kept | {'after': told.next_after})}" if told.next_after else None,
         "here": "timeline",
