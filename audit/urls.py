@@ -6,6 +6,8 @@ from django.urls import include, path, register_converter
 
 from audit.views import (
     artifacts,
+    batches,
+    checkpoints,
     errors,
     graphs,
     health,
@@ -48,6 +50,9 @@ urlpatterns = [
     path("runs/<key:run_id>/states/<key:state_id>/", visits.visit, name="visit"),
     path("runs/<key:run_id>/calls/<key:call_id>/", visits.call, name="call"),
     path("runs/<key:run_id>/errors/", errors.errors, name="errors"),
+    path("runs/<key:run_id>/batches/", batches.batches, name="batches"),
+    path("runs/<key:run_id>/batches/<key:batch_id>/", batches.batch, name="batch"),
+    path("runs/<key:run_id>/checkpoints/", checkpoints.checkpoints, name="checkpoints"),
     path("runs/<key:run_id>/artifacts/", artifacts.artifacts, name="artifacts"),
     path("runs/<key:run_id>/artifacts/<key:artifact_id>/", artifacts.artifact, name="artifact"),
     path("api/v1/", include("audit.api.urls")),

@@ -20,6 +20,7 @@ from audit.models import (
     Batch,
     BatchMember,
     Call,
+    Checkpoint,
     Edge,
     Finding,
     Import,
@@ -29,6 +30,7 @@ from audit.models import (
     RoutingEvent,
     Row,
     Run,
+    RunEvent,
     Token,
     TokenOutcome,
     TokenParent,
@@ -228,6 +230,31 @@ def make_batch(node: Node, *members: Token, **columns: Any) -> Batch:
         for ordinal, token in enumerate(members)
     )
     return batch
+
+
+def make_checkpoint(
+    token: Token, node: Node, sequence_number: int = 0, **columns: Any
+) -> Checkpoint:
+    """A mark that this token was written at this node."""
+    defaults = {
+        "checkpoint_id": f"cp-{new_id()}",
+        "created_at": after_noon(sequence_number),
+        "upstream_topology_hash": digest("topology"),
+        "checkpoint_node_config_hash": digest("config"),
+    }
+    return Checkpoint.objects.create(
+        run_id=token.run_id,
+        token_id=token.token_id,
+        node_id=node.node_id,
+        sequence_number=sequence_number,
+        **defaults | columns,
+    )
+
+
+def make_event(run: Run, kind: str = "resumed", **columns: Any) -> RunEvent:
+    """Something that happened to a run as a whole."""
+    defaults = {"event_id": f"ev_{new_id()[-8:]}", "recorded_at": after_noon(7)}
+    return RunEvent.objects.create(run_id=run.run_id, kind=kind, **defaults | columns)
 
 
 def make_artifact(state: NodeState, *members: NodeState, **columns: Any) -> Artifact:

@@ -12,6 +12,7 @@ from audit.lineage.artifact_story import (
     explain_artifact,
     list_artifacts,
 )
+from audit.lineage.batch_story import BatchesPage, BatchStory, explain_batch, list_batches
 from audit.lineage.call_story import CallStory, explain_call
 from audit.lineage.choices import Choice, Choices, read_choices
 from audit.lineage.closure import gather_closure, gather_row
@@ -36,6 +37,7 @@ from audit.lineage.ledger import Entry, Ledger, LedgerPage, explain_ledger, read
 from audit.lineage.lineage_data import lineage_data
 from audit.lineage.node_story import ATTEMPTS, NodeStory, explain_node
 from audit.lineage.reached import Reached, ReachedArtifact, read_reached
+from audit.lineage.recovery import RecoveryPage, explain_recovery
 from audit.lineage.row_tokens import token_for_row
 from audit.lineage.rows import NO_OUTCOME, RowsPage, RowStory, explain_row, list_rows
 from audit.lineage.runs import (
@@ -64,6 +66,8 @@ __all__ = [
     "RECORDS_READ",
     "ArtifactStory",
     "ArtifactsPage",
+    "BatchStory",
+    "BatchesPage",
     "CallStory",
     "Choice",
     "Choices",
@@ -88,6 +92,7 @@ __all__ = [
     "Place",
     "Reached",
     "ReachedArtifact",
+    "RecoveryPage",
     "RowStory",
     "RowsPage",
     "RunFacts",
@@ -106,10 +111,12 @@ __all__ = [
     "describe_house",
     "describe_run",
     "explain_artifact",
+    "explain_batch",
     "explain_call",
     "explain_graph",
     "explain_ledger",
     "explain_node",
+    "explain_recovery",
     "explain_row",
     "explain_run",
     "explain_token",
@@ -119,6 +126,7 @@ __all__ = [
     "lay_lanes",
     "lineage_data",
     "list_artifacts",
+    "list_batches",
     "list_errors",
     "list_journeys",
     "list_rows",

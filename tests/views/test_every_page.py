@@ -7,13 +7,15 @@ import pytest
 from django.urls import reverse
 
 from audit import payloads
-from audit.models import Artifact, Call, NodeState, Payload
+from audit.models import Artifact, Batch, Call, NodeState, Payload
 from tests.builders import (
     make_artifact,
     make_batch,
     make_call,
+    make_checkpoint,
     make_child,
     make_edge,
+    make_event,
     make_finding,
     make_import,
     make_node,
@@ -54,6 +56,9 @@ def addresses(world):
         "token": reverse("audit:token", args=[run_id, token.token_id]),
         "visit": reverse("audit:visit", args=[run_id, call.state_id]),
         "call": reverse("audit:call", args=[run_id, call.call_id]),
+        "batches": reverse("audit:batches", args=[run_id]),
+        "batch": reverse("audit:batch", args=[run_id, a_batch(world).batch_id]),
+        "checkpoints": reverse("audit:checkpoints", args=[run_id]),
         "errors": reverse("audit:errors", args=[run_id]),
         "artifacts": reverse("audit:artifacts", args=[run_id]),
         "artifact": reverse("audit:artifact", args=[run_id, an_artifact(run_id).artifact_id]),
@@ -64,6 +69,12 @@ def an_artifact(run_id):
     """The first artifact of a run."""
     state = NodeState.objects.filter(run_id=run_id).first()
     return Artifact.objects.filter(run_id=run_id).first() or make_artifact(state)
+
+
+def a_batch(world):
+    """The first batch of a run."""
+    first = Batch.objects.filter(run_id=world.run.run_id).first()
+    return first or make_batch(world.node, world.tokens[0])
 
 
 PAGES = [
@@ -78,6 +89,9 @@ PAGES = [
     "visit",
     "call",
     "errors",
+    "batches",
+    "batch",
+    "checkpoints",
     "artifacts",
     "artifact",
 ]
@@ -170,6 +184,8 @@ def full_world(name="plain", size=1):
         make_call(state, status="error", error_json=name, request_ref=kept(name), response_ref=name)
         make_artifact(make_state(token, sink, 2), path_or_uri=name, artifact_type=name)
         make_batch(totals, token, trigger_reason=name)
+        make_checkpoint(token, gate, index)
+        make_event(run, detail_json=name)
         make_rejection(token, gate, error_details_json=name, destination=name)
         make_outcome(token, "routed", sink_name=name)
         make_refusal(run, row_hash=row.source_data_hash, error=name, destination=name)
@@ -238,6 +254,14 @@ class TestNotThere:
             ("/runs/{run}/tokens/nowhere/", "There is no token nowhere on record."),
             ("/runs/{run}/states/nowhere/", "There is no visit nowhere on record."),
             ("/runs/{run}/calls/nowhere/", "There is no call nowhere on record."),
+            ("/runs/nowhere/batches/", "There is no run nowhere on record."),
+            ("/runs/{run}/batches/?after=nowhere", "There is no batch nowhere on record."),
+            ("/runs/{run}/batches/nowhere/", "There is no batch nowhere on record."),
+            ("/runs/nowhere/checkpoints/", "There is no run nowhere on record."),
+            (
+                "/runs/{run}/checkpoints/?after=nowhere",
+                "There is no checkpoint nowhere on record.",
+            ),
             ("/runs/nowhere/errors/", "There is no run nowhere on record."),
             ("/runs/nowhere/artifacts/", "There is no run nowhere on record."),
             ("/runs/{run}/artifacts/?after=nowhere", "There is no artifact nowhere on record."),
