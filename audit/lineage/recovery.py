@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 
@@ -25,13 +25,17 @@ EVENTS_SHOWN = 100
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointLine:
-    """A mark, the token that was written last by then, and how long after the start it was."""
+    """A mark, the token that was written last by then, and how long after the start it was.
+
+    `resumed_at` is when the run went on from it, as far as its first hundred events tell.
+    """
 
     checkpoint: Checkpoint
     token: Token
     node: NodeFacts
     since_start_ms: float
     released: bool
+    resumed_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +90,14 @@ def explain_recovery(*, run_id: str, after: str | None = None) -> RecoveryPage:
     more, found = len(found) > CHECKPOINTS_A_PAGE, found[:CHECKPOINTS_A_PAGE]
     events = RunEvent.objects.filter(run_id=run_id)
     released_to = _released_to(run_id)
-    shown = (
+    shown = list(
         events.defer("detail_json")
         .annotate(**reading("detail_json", limit=ERROR_LIMIT))
         .order_by("recorded_at", "event_id")[:EVENTS_SHOWN]
     )
     return RecoveryPage(
         run=run,
-        lines=_lines(run, found, released_to),
+        lines=_lines(run, found, released_to, _resumed(shown)),
         newest=everything.order_by("sequence_number").values_list("created_at", flat=True).last(),
         total=everything.count(),
         released=everything.filter(sequence_number__lte=released_to).count(),
@@ -111,7 +115,12 @@ def explain_recovery(*, run_id: str, after: str | None = None) -> RecoveryPage:
     )
 
 
-def _lines(run: RunFacts, found: list[Checkpoint], released_to: int) -> tuple[CheckpointLine, ...]:
+def _lines(
+    run: RunFacts,
+    found: list[Checkpoint],
+    released_to: int,
+    resumed: dict[str, datetime],
+) -> tuple[CheckpointLine, ...]:
     tokens = {
         token.token_id: token
         for token in Token.objects.filter(
@@ -126,6 +135,7 @@ def _lines(run: RunFacts, found: list[Checkpoint], released_to: int) -> tuple[Ch
             node=nodes[each.node_id],
             since_start_ms=(each.created_at - run.started_at) / timedelta(milliseconds=1),
             released=each.sequence_number <= released_to,
+            resumed_at=resumed.get(each.checkpoint_id),
         )
         for each in found
     )
@@ -139,7 +149,25 @@ def _released_to(run_id: str) -> int:
         .values_list("detail_json", flat=True)
         .last()
     )
+    number = _detail(told).get("to_sequence_number")
+    return number if isinstance(number, int) else -1
+
+
+def _resumed(events: list[RunEvent]) -> dict[str, datetime]:
+    """When the run last went on, by the checkpoint that it went on from."""
+    found = {}
+    for event in events:
+        told = excerpt(event, "detail_json")
+        from_id = _detail(told.text if told else None).get("checkpoint_id")
+        if event.kind == RunEventKind.RESUMED and isinstance(from_id, str):
+            found[from_id] = event.recorded_at
+    return found
+
+
+def _detail(told: str | None) -> dict[str, Any]:
+    """What an event says; nothing where it is no JSON object."""
     try:
-        return int(json.loads(told or "{}")["to_sequence_number"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return -1
+        detail = json.loads(told or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return detail if isinstance(detail, dict) else {}

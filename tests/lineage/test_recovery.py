@@ -37,6 +37,16 @@ class TestExplainRecovery:
         assert [line.since_start_ms for line in page.lines] == [0.0, 1000.0, 2000.0]
         assert (page.total, page.released, page.newest) == (3, 2, marks[2].created_at)
 
+    def test_tells_from_which_mark_the_run_went_on(self, world):
+        marks = make_marks(world, 2)
+        event = make_event(
+            world.run, detail_json=f'{{"checkpoint_id":"{marks[0].checkpoint_id}","from":"failed"}}'
+        )
+
+        page = lineage.explain_recovery(run_id=world.run.run_id)
+
+        assert [line.resumed_at for line in page.lines] == [event.recorded_at, None]
+
     @pytest.mark.parametrize("detail", [None, "", "no JSON", "[]", '{"to_sequence_number":"x"}'])
     def test_takes_a_release_that_says_no_number_for_none(self, world, detail):
         make_marks(world, 1)
