@@ -1,10 +1,17 @@
 """An auditor asks why a row failed: by keyboard alone, without scripts, in both themes."""
 
+import os
 import re
+import shutil
+from datetime import date
+from pathlib import Path
 
 import pytest
+from django.core.management import call_command
+from django.db.models import Count
 from playwright.sync_api import expect
 
+from audit.models import TokenParent
 from tests.builders import (
     after_noon,
     make_child,
@@ -20,6 +27,7 @@ from tests.builders import (
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 AXES = ("step", "time", "table")
 
 
@@ -203,6 +211,26 @@ class TestOnPaper:
         expect(page.locator(".edges")).to_be_hidden()
         expect(page.locator("td.made-from").nth(1)).to_have_text("lane 1")
         expect(page.locator("td.made-from").nth(1)).to_be_visible()
+
+
+class TestPictures:
+    @pytest.mark.skipif("RENEW_PICTURES" not in os.environ, reason="draws on request")
+    @pytest.mark.parametrize(("scheme", "name"), [("light", ""), ("dark", "-dark")])
+    def test_draw_the_picture_in_the_documentation(self, open_page, screenshot, scheme, name):
+        call_command("demo", first_day=date(2026, 11, 20), verbosity=0)
+        parts = TokenParent.objects.values("run_id", "parent_token_id").annotate(n=Count("*"))
+        widest = parts.order_by("-n").first()
+        line = TokenParent.objects.get(
+            run_id=widest["run_id"], parent_token_id=widest["parent_token_id"], ordinal=46
+        ).token
+        page = open_page(color_scheme=scheme, width=1440)
+        page.goto(place(line))
+        page.locator("tr.focus a.cell.other").first.click()
+        page.locator("#selected").wait_for()
+
+        picture = screenshot(page, f"token-page{name}", full_page=False)
+
+        shutil.copyfile(picture, ROOT / "docs" / "img" / f"token-page{name}.png")
 
 
 class TestTheDrawing:

@@ -89,6 +89,11 @@ async function pick(address, { push = true } = {}) {
     if (chosen.has(cell.dataset.state)) cell.setAttribute("aria-current", "true");
     else cell.removeAttribute("aria-current");
   }
+  // The panel takes room: the cell may have left the frame.
+  root.querySelector("[data-lane] [aria-current][data-state]")?.scrollIntoView({
+    block: "nearest",
+    inline: "center",
+  });
   if (push) history.pushState(null, "", wanted);
 }
 
