@@ -269,6 +269,13 @@ class CannotBeSealed(AuditError):
         self.reason = reason
 
 
+class BeingSealed(CannotBeSealed):
+    """Another process is sealing the run at this moment."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id, "another process is sealing it")
+
+
 class SealContradicted(CannotBeSealed):
     """What was sealed has changed in a way that no event explains: it is not sealed again."""
 

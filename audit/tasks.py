@@ -7,17 +7,29 @@ nobody hears is rung again by the sweeper, so losing the broker costs seconds an
 from __future__ import annotations
 
 import logging
-from typing import Any
+import os
+import socket
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
+from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from audit import summaries
+from audit import exports, summaries
+from audit.errors import AuditError
+from audit.evidence import seals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 logger = logging.getLogger(__name__)
 
 _AT_A_TIME = 100
+# More than ever cannot be sealed, so that those do not stand before the others.
+_AT_MOST = 1_000
 
 
 @shared_task  # type: ignore[untyped-decorator]  # Celery has no types
@@ -31,12 +43,64 @@ def enqueue_summary(run_id: str) -> None:
     _ring(run_summary, run_id)
 
 
+@shared_task  # type: ignore[untyped-decorator]
+def run_seal(run_id: str) -> None:
+    """Seal a run that has ended, or what was added to it since; nothing new is nothing to do."""
+    try:
+        seals.seal_run(run_id=run_id, at=timezone.now())
+    except AuditError as error:
+        # Shown by `check_trail`; the sweeper asks again, ever more rarely.
+        logger.warning("Not sealed: %s", error)
+
+
+def enqueue_seal(run_id: str) -> None:
+    """Ring for the seal of a run."""
+    _ring(run_seal, run_id)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def run_export(export_id: str) -> None:
+    """Produce one export, unless another worker has it."""
+    exports.produce(export_id=export_id, owner=f"{socket.gethostname()}:{os.getpid()}")
+
+
+def enqueue_export(export_id: str) -> None:
+    """Ring for an export, once the transaction that opened it has committed."""
+    transaction.on_commit(partial(_ring, run_export, export_id))
+
+
 def sweep() -> int:
-    """Ring for everything that is due; return how many bells that were."""
-    due = summaries.due(limit=_AT_A_TIME)
-    for run_id in due:
-        enqueue_summary(run_id)
+    """Settle what nobody works on, ring for everything that is due; return how many bells."""
+    exports.settle()
+    due = [(run_summary, run_id) for run_id in summaries.due(limit=_AT_A_TIME)]
+    due += [(run_seal, run_id) for run_id in _unsealed.patient(seals.due(limit=_AT_MOST))]
+    due += [(run_export, export_id) for export_id in exports.ring(limit=_AT_A_TIME)]
+    for task, key in due:
+        _ring(task, key)
+    exports.tidy()
     return len(due)
+
+
+class _Pauses:
+    """What comes to nothing is rung for ever more rarely; known to this process alone."""
+
+    def __init__(self, *, first: float, longest: float) -> None:
+        self._first, self._longest = first, longest
+        self._next: dict[str, tuple[float, float]] = {}
+
+    def patient(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys that have waited long enough; others are forgotten."""
+        now = time.monotonic()
+        waiting = {key: self._next.get(key, (now, self._first)) for key in keys}
+        chosen = [key for key, (when, _pause) in waiting.items() if when <= now]
+        for key in chosen:
+            pause = waiting[key][1]
+            waiting[key] = (now + pause, min(2 * pause, self._longest))
+        self._next = waiting
+        return chosen
+
+
+_unsealed = _Pauses(first=30, longest=600)
 
 
 def _ring(task: Any, *arguments: str) -> None:

@@ -28,7 +28,7 @@ LIMIT = OpenApiParameter("limit", int, description=f"Records a page, 1 to {MOST_
 class Resource(APIView):
     """A read-only resource; `parameters` are the names that its query may hold, each once."""
 
-    http_method_names = ("get", "head", "options")
+    http_method_names: tuple[str, ...] = ("get", "head", "options")
     parameters: tuple[str, ...] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from audit.api.asking import NothingHere
+from audit.api.exports import Export, RunExports
 from audit.api.figures import Journeys, LedgerOfRun
 from audit.api.graph import Graph
 from audit.api.lineage import RowLineage, TokenLineage
@@ -16,6 +17,8 @@ app_name = "api"
 urlpatterns = [
     path("runs/", Runs.as_view(), name="runs"),
     path("runs/<key:run_id>/", Run.as_view(), name="run"),
+    path("runs/<key:run_id>/exports/", RunExports.as_view(), name="run-exports"),
+    path("exports/<key:export_id>/", Export.as_view(), name="export"),
     path("runs/<key:run_id>/graph/", Graph.as_view(), name="graph"),
     path("runs/<key:run_id>/journeys/", Journeys.as_view(), name="journeys"),
     path("runs/<key:run_id>/ledger/", LedgerOfRun.as_view(), name="ledger"),

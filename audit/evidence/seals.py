@@ -18,8 +18,9 @@ from urllib.parse import quote
 import rfc8785
 from django.conf import settings
 from django.db import connection
+from django.db.models import Exists, OuterRef, Q, Subquery
 
-from audit.errors import CannotBeSealed, NotRecorded, SealContradicted
+from audit.errors import BeingSealed, CannotBeSealed, NotRecorded, SealContradicted
 from audit.evidence import comparing, lines, log, notes, records, signing, store
 from audit.models import Import, Run, RunEvent, Seal, SealCheck
 from audit.vocabulary import ImportOutcome, RunEventKind, RunStatus, SealReason
@@ -44,7 +45,8 @@ def seal_run(*, run_id: str, at: datetime) -> Seal | None:
 
     Raises:
         NotRecorded: there is no such run.
-        CannotBeSealed: it is still going, another process is sealing it, or it holds a time
+        BeingSealed: another process is sealing it.
+        CannotBeSealed: it is still going, or it holds a time
             that has no form.
         SealContradicted: sealed records have changed and no event explains it.
         NoSigningKey: nothing can be signed in this process.
@@ -54,6 +56,31 @@ def seal_run(*, run_id: str, at: datetime) -> Seal | None:
         seal = _seal(run_id, signer, at=at)
     log.append(at=at)
     return seal
+
+
+def due(*, limit: int) -> list[str]:
+    """Runs that have ended and are not sealed, or may have grown since, or are not logged.
+
+    Whether one has grown is for `seal_run` to say: here only what is cheap is asked.
+    """
+    newest = Seal.objects.filter(run_id=OuterRef("run_id")).order_by("-epoch")
+    resumed = RunEvent.objects.filter(
+        run_id=OuterRef("run_id"), kind=RunEventKind.RESUMED, recorded_at__gt=OuterRef("sealed")
+    )
+    extended = Import.objects.filter(
+        run_id=OuterRef("run_id"),
+        outcome=ImportOutcome.EXTENDED,
+        imported_at__gt=OuterRef("sealed"),
+    )
+    ended = Run.objects.exclude(status=RunStatus.RUNNING).annotate(
+        sealed=Subquery(newest.values("sealed_at")[:1]),
+        unlogged=Exists(newest.filter(log_entries__isnull=True)),
+    )
+    found = ended.filter(
+        Q(sealed__isnull=True) | Q(unlogged=True) | Exists(resumed) | Exists(extended)
+    )
+    # The newest first: what never can be sealed does not stand before the others.
+    return list(found.order_by("-completed_at", "run_id").values_list("run_id", flat=True)[:limit])
 
 
 def note_check(*, seal: Seal, records: int, differences: int, at: datetime) -> SealCheck:
@@ -253,13 +280,13 @@ def _one_sealer(run_id: str) -> Iterator[None]:
     """Hold the right to seal this run; taken before the snapshot, which must see what is there.
 
     Raises:
-        CannotBeSealed: another process holds it.
+        BeingSealed: another process holds it.
     """
     key = f"landscape seal {run_id}"
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key])
         if not cursor.fetchone()[0]:
-            raise CannotBeSealed(run_id, "another process is sealing it")
+            raise BeingSealed(run_id)
     try:
         yield
     finally:

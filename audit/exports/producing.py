@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Protocol, Self
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from audit.errors import AuditError
+from audit.errors import (
+    AuditError,
+    BeingSealed,
+    CannotBeExported,
+    CannotBeSealed,
+    NoSigningKey,
+    SealContradicted,
+)
 from audit.exports import files, jobs
 from audit.exports.jobs import Cancelled, LeaseLost
+from audit.exports.writing import export_run
 from audit.vocabulary import ExportStep
 
 if TYPE_CHECKING:
@@ -29,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 # So many heartbeats go into a lease.
 _BEATS = 7.5
+# Between two looks whether another process has sealed the run, in seconds.
+_PAUSE = 0.5
 
 
 class ExportRefused(AuditError):
@@ -37,6 +47,16 @@ class ExportRefused(AuditError):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+# What no further attempt can mend, and one word for it; the first that fits.
+_CODES: dict[type[Exception], str] = {
+    SealContradicted: "contradicts_seal",
+    CannotBeSealed: "cannot_be_sealed",
+    CannotBeExported: "sealed_text_damaged",
+    NoSigningKey: "no_signing_key",
+}
+_HOPELESS: tuple[type[Exception], ...] = (ExportRefused, *_CODES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +146,46 @@ class Heartbeat:
             connection.close()
 
 
-def produce(*, export_id: str, owner: str, write: Write) -> bool:
+def write_bag(export: Export, *, folder: Path, beat: Heartbeat) -> Made:
+    """Write the bag of an export; its bytes are the same in every attempt."""
+    most = settings.LANDSCAPE_EXPORT_MAX_RECORDS
+
+    def told(done: int, total: int) -> None:
+        if 0 < most < total:
+            raise ExportRefused(
+                "too_large",
+                f"The export would have {total:,} records, and LANDSCAPE_EXPORT_MAX_RECORDS "
+                f"allows {most:,}.",
+            )
+        step = ExportStep.WRITING if done < total else ExportStep.PACKING
+        beat.at(step, done=done, total=total)
+
+    while True:
+        try:
+            bag = export_run(
+                run_id=str(export.run_id),
+                folder=folder,
+                at=export.requested_at,
+                csv=export.with_csv,
+                with_payloads=export.with_payloads,
+                zipped=True,
+                export_id=str(export.export_id),
+                progress=told,
+            )
+        except BeingSealed:
+            beat.at(ExportStep.SEALING)
+            time.sleep(_PAUSE)
+            continue
+        return Made(
+            path=bag.path,
+            origin=bag.checkpoint.origin,
+            root=bag.checkpoint.root.hex(),
+            records=bag.checkpoint.size,
+            provisional=bag.provisional,
+        )
+
+
+def produce(*, export_id: str, owner: str, write: Write = write_bag) -> bool:
     """Make the file of an export, whole or not at all; False where there is nothing to do.
 
     Delivering it twice is harmless: of any number of calls one has the claim. Whatever goes
@@ -143,9 +202,10 @@ def produce(*, export_id: str, owner: str, write: Write) -> bool:
             beat.stop()
             if not jobs.confirm_cancelled(claim):
                 logger.warning("export %s: fenced out (%s)", export_id, type(trouble).__name__)
-        except ExportRefused as error:
+        except _HOPELESS as error:
             beat.stop()
-            jobs.fail(claim, code=error.code, text=str(error))
+            text = str(error)
+            jobs.fail(claim, code=_code(error), text=f"{text[:1].upper()}{text[1:]}")
         except Exception as error:  # noqa: BLE001  # told in the row, and logged
             beat.stop()
             _let_go(claim, error, folder, beat)
@@ -168,6 +228,12 @@ def _publish(claim: Claim, made: Made, beat: Heartbeat) -> None:
             provisional=made.provisional,
             keep_days=settings.LANDSCAPE_EXPORT_DAYS,
         )
+
+
+def _code(error: Exception) -> str:
+    if isinstance(error, ExportRefused):
+        return error.code
+    return next(code for kind, code in _CODES.items() if isinstance(error, kind))
 
 
 def _let_go(claim: Claim, error: Exception, folder: Path, beat: Heartbeat) -> None:

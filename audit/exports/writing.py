@@ -65,9 +65,10 @@ class _Bag:
     sink: Sink
     sheets: Sheets | None
     with_payloads: bool
-    progress: Callable[[int], None]
+    progress: Callable[[int, int], None]
     levels: dict[int, bytearray] = field(default_factory=dict)
     refs: set[bytes] = field(default_factory=set)
+    total: int = 0
     missing: int = 0
     rest: bytes = b""
 
@@ -82,10 +83,14 @@ class _Bag:
         self.tree.extend([merkle.leaf_hash(line) for line in found])
         if self.sheets:
             self.sheets.take(found)
-        self.progress(self.tree.size)
+        self.tell()
         if self.with_payloads:
             for line in found:
                 self.refs.update(bytes.fromhex(ref.decode()) for ref in _REF.findall(line))
+
+    def tell(self) -> None:
+        """Say how far it is."""
+        self.progress(self.tree.size, self.total)
 
     def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Pass text on and look at it."""
@@ -103,12 +108,14 @@ def export_run(  # noqa: PLR0913  # what may be asked for
     with_payloads: bool = False,
     zipped: bool = False,
     clock: Callable[[], datetime] | None = None,
-    progress: Callable[[int], None] = lambda _records: None,
+    export_id: str | None = None,
+    progress: Callable[[int, int], None] = lambda _written, _of: None,
 ) -> Exported:
     """Write a bag of a run into a folder, whole or not at all; an ended run is sealed first.
 
-    `progress` hears how many records are written, every quarter of a megabyte; what it raises
-    ends the export, and nothing is left of it.
+    `progress` hears how many records are written and how many there are, every quarter of
+    a megabyte; what it raises ends the export, and nothing is left of it. With the same `at` and
+    `export_id`, and without a clock, the same seal gives the same bytes.
 
     Memory does not grow with the run, save by 32 bytes for each payload that goes with it.
 
@@ -123,7 +130,16 @@ def export_run(  # noqa: PLR0913  # what may be asked for
         raise NotRecorded("run", run_id)
     signer = signing.current(at=at)
     order = _Order(
-        run_id, csv, with_payloads, zipped, folder, signer, at, clock or (lambda: at), progress
+        run_id,
+        csv,
+        with_payloads,
+        zipped,
+        folder,
+        signer,
+        at,
+        clock or (lambda: at),
+        export_id or str(uuid.uuid4()),
+        progress,
     )
     if run.status == RunStatus.RUNNING:
         return _provisional(order)
@@ -146,7 +162,8 @@ class _Order:
     signer: signing.Signer
     at: datetime
     clock: Callable[[], datetime]
-    progress: Callable[[int], None]
+    export_id: str
+    progress: Callable[[int, int], None]
 
     @property
     def include(self) -> list[str]:
@@ -169,6 +186,7 @@ def _ship(order: _Order, seal: Seal) -> Exported:
     kinds = [records.SEAL, *comparing.sealed_types(seal)]
     with ExitStack() as stack:
         bag, target = _begin(order, name, kinds, stack)
+        bag.total = checkpoint.size
         for index, segment in enumerate(comparing.segments_of(seal)):
             path = f"data/records/{index:06}.jsonl"
             if isinstance(bag.sink, Archive):
@@ -198,12 +216,12 @@ def _ship(order: _Order, seal: Seal) -> Exported:
 
 def _provisional(order: _Order) -> Exported:
     """A bag of a run that is still going, from one snapshot, with a root of its own."""
-    export_id = str(uuid.uuid4())
-    name = f"landscape_{_safe(order.run_id)}_provisional_{export_id[:8]}"
+    name = f"landscape_{_safe(order.run_id)}_provisional_{order.export_id[:8]}"
     with ExitStack() as stack:
         bag, target = _begin(order, name, [records.SEAL, *records.RECORD_TYPES], stack)
         stack.enter_context(lines.snapshot())
         counts = lines.count_records(order.run_id)
+        bag.total = 1 + sum(counts.values())
         first = {
             **dict.fromkeys(name for name, _form in records.SEAL.columns),
             "run_id": order.run_id,
@@ -222,7 +240,7 @@ def _provisional(order: _Order) -> Exported:
         for index, line in enumerate(every):
             segment = chain([line], islice(every, store.SEGMENT - 1))
             bag.sink.add(f"data/records/{index:06}.jsonl", bag.watch(segment))
-        origin = f"{settings.LANDSCAPE_AUTHORITY}/provisional/{export_id}"
+        origin = f"{settings.LANDSCAPE_AUTHORITY}/provisional/{order.export_id}"
         checkpoint = notes.Checkpoint(origin, bag.tree.size, bag.tree.root())
         note = order.signer.sign_note(checkpoint.text)
         schema = records.schema_bytes()
@@ -299,7 +317,7 @@ def _finish(  # noqa: PLR0913  # everything beside the records
             "tagmanifest-sha256.txt": tagmanifest.sha256,
         },
         builder={"id": settings.LANDSCAPE_AUTHORITY, "version": texts.VERSION},
-        export_id=str(uuid.uuid4()),
+        export_id=order.export_id,
         started_at=order.at,
         finished_at=order.clock(),
     )
@@ -350,6 +368,7 @@ def _add_payloads(bag: _Bag) -> None:
         known = dict(
             Payload.objects.filter(content_hash__in=batch).values_list("content_hash", "state")
         )
+        bag.tell()
         for ref in batch:
             if known.get(ref) == PayloadState.PURGED:
                 absent.append((ref, str(PayloadState.PURGED)))

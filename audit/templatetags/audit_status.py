@@ -16,6 +16,7 @@ from audit.templatetags.audit_format import duration, number, times
 from audit.vocabulary import (
     BatchStatus,
     CallStatus,
+    ExportJobStatus,
     ExportStatus,
     FindingLevel,
     NodeStateStatus,
@@ -120,6 +121,18 @@ LOOKS: dict[str, Mapping[str, Look]] = {
         ExportStatus.PENDING: _structural("pending", "clock"),
         ExportStatus.COMPLETED: _good("completed"),
         ExportStatus.FAILED: _bad("failed"),
+    },
+    "job": {
+        ExportJobStatus.REQUESTED: _structural("requested", "clock"),
+        ExportJobStatus.RUNNING: _structural("writing", "clock"),
+        ExportJobStatus.PUBLISHING: _structural("publishing", "clock"),
+        ExportJobStatus.WAITING: _care("tries again", "retry"),
+        ExportJobStatus.CANCELLING: _structural("stopping", "clock"),
+        ExportJobStatus.SUCCEEDED: _good("ready"),
+        ExportJobStatus.FAILED: _bad("failed"),
+        ExportJobStatus.CANCELLED: _structural("cancelled", "dash"),
+        ExportJobStatus.EXPIRED: _structural("expired", "dash"),
+        "provisional": _care("provisional"),
     },
     "finding": {
         FindingLevel.INFO: _structural("habit of its era", "dash"),

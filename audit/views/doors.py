@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import BadRequest
 from django.http import Http404
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from audit.errors import NotRecorded, RunMismatch
 from audit.lineage import OtherKind
@@ -16,9 +16,10 @@ from audit.lineage import OtherKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest, QueryDict
+    from django.http.response import HttpResponseBase
 
-    View = Callable[..., HttpResponse]
+    View = Callable[..., HttpResponseBase]
 
 
 # Digits that always fit the database's eight bytes.
@@ -35,18 +36,25 @@ def page(*parameters: str) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @require_safe
         @wraps(view)
-        def at_the_door(request: HttpRequest, **path: str) -> HttpResponse:
-            try:
-                _refuse_unknown(request, parameters)
-                return view(request, **path)
-            except OtherKind as error:
-                raise Http404(f"{error}.") from error
-            except NotRecorded as error:
-                raise Http404(f"There is no {error.kind} {error.key} on record.") from error
-            except RunMismatch as error:
-                raise Http404(f"The {error}.") from error
-            except BadRequest as error:
-                return render(request, "400.html", {"reason": str(error)}, status=400)
+        def at_the_door(request: HttpRequest, **path: str) -> HttpResponseBase:
+            return _answered(view, request, path, parameters, ())
+
+        return at_the_door
+
+    return decorate
+
+
+def act(*fields: str) -> Callable[[View], View]:
+    """Make a view an act: POST only, with these fields of a form and no others, each once.
+
+    Errors are answered as on a page.
+    """
+
+    def decorate(view: View) -> View:
+        @require_POST
+        @wraps(view)
+        def at_the_door(request: HttpRequest, **path: str) -> HttpResponseBase:
+            return _answered(view, request, path, (), (*fields, "csrfmiddlewaretoken"))
 
         return at_the_door
 
@@ -92,8 +100,29 @@ def whole(request: HttpRequest, name: str, *, what: str) -> int | None:
     return int(word)
 
 
-def _refuse_unknown(request: HttpRequest, parameters: tuple[str, ...]) -> None:
-    for name, values in request.GET.lists():
+def _answered(
+    view: View,
+    request: HttpRequest,
+    path: dict[str, str],
+    parameters: tuple[str, ...],
+    fields: tuple[str, ...],
+) -> HttpResponseBase:
+    try:
+        _refuse_unknown(request.GET, parameters)
+        _refuse_unknown(request.POST, fields)
+        return view(request, **path)
+    except OtherKind as error:
+        raise Http404(f"{error}.") from error
+    except NotRecorded as error:
+        raise Http404(f"There is no {error.kind} {error.key} on record.") from error
+    except RunMismatch as error:
+        raise Http404(f"The {error}.") from error
+    except BadRequest as error:
+        return render(request, "400.html", {"reason": str(error)}, status=400)
+
+
+def _refuse_unknown(asked: QueryDict, parameters: tuple[str, ...]) -> None:
+    for name, values in asked.lists():
         if name not in parameters:
             known = f"it knows {', '.join(parameters)}" if parameters else "it takes none"
             raise BadRequest(f"This page does not know the parameter “{name}”; {known}.")

@@ -176,10 +176,10 @@ class TestExportRun:
     def test_tells_how_far_it_is_and_can_be_stopped(self, export, tmp_path):
         world = make_world(rows=3)
         told = []
-        found = export(world.run.run_id, progress=told.append)
-        assert told[-1] == found.checkpoint.size
+        found = export(world.run.run_id, progress=lambda *far: told.append(far))
+        assert told[-1] == (found.checkpoint.size, found.checkpoint.size)
 
-        def stop(_records):
+        def stop(_written, _of):
             raise KeyboardInterrupt
 
         for zipped in (True, False):

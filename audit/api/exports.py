@@ -1,0 +1,130 @@
+"""Exports: asking for one, how far it is, and those of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import PermissionDenied
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.exceptions import PermissionDenied as Forbidden
+from rest_framework.response import Response
+
+from audit import access, exports, tasks
+from audit.api.asking import AFTER, LIMIT, Resource
+from audit.vocabulary import ExportJobStatus, ExportStep
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+
+class OrderSerializer(serializers.Serializer):
+    """What is asked for: JSON Lines, or both them and CSV; payloads or not; always a whole run."""
+
+    format = serializers.ChoiceField(["jsonl", "both"], default="jsonl")
+    payloads = serializers.BooleanField(default=False)
+
+    def validate(self, attrs: dict[str, object]) -> dict[str, object]:
+        """Refuse what nobody understands."""
+        unknown = sorted(set(self.initial_data) - set(self.fields) - {"csrfmiddlewaretoken"})
+        if unknown:
+            raise serializers.ValidationError(f"Nobody knows {', '.join(unknown)}.")
+        return attrs
+
+
+class ExportSerializer(serializers.Serializer):
+    """One export; `rate` is records per second, `remaining` seconds, while it is written."""
+
+    export_id = serializers.CharField()
+    run_id = serializers.CharField()
+    requested_by = serializers.CharField(source="requested_by_name", allow_null=True)
+    requested_at = serializers.DateTimeField()
+    format = serializers.ChoiceField(["jsonl", "both"])
+    payloads = serializers.BooleanField(source="with_payloads")
+    provisional = serializers.BooleanField()
+    status = serializers.ChoiceField(ExportJobStatus.values)
+    step = serializers.ChoiceField(ExportStep.values)
+    attempt = serializers.IntegerField()
+    due_at = serializers.DateTimeField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    records_done = serializers.IntegerField()
+    records_total = serializers.IntegerField(allow_null=True)
+    rate = serializers.FloatField(allow_null=True)
+    remaining = serializers.FloatField(allow_null=True)
+    error_code = serializers.CharField(allow_null=True)
+    error_text = serializers.CharField(allow_null=True)
+    file_name = serializers.CharField(allow_null=True)
+    file_sha256 = serializers.CharField(allow_null=True)
+    file_bytes = serializers.IntegerField(allow_null=True)
+    origin = serializers.CharField(allow_null=True)
+    root = serializers.CharField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
+class ExportsPageSerializer(serializers.Serializer):
+    """A page of exports, newest first."""
+
+    results = ExportSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class RunExports(Resource):
+    """The exports of a run, one's own or everybody's; and asking for one."""
+
+    http_method_names = ("get", "head", "options", "post")
+    parameters = ("after", "limit")
+
+    @extend_schema(
+        operation_id="list_exports", parameters=[AFTER, LIMIT], responses=ExportsPageSerializer
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        found = exports.list_exports(
+            run_id=run_id,
+            seen_by=_seen_by(request),
+            at=timezone.now(),
+            after=self.asked("after"),
+            limit=self.limit(),
+        )
+        return self.page(ExportSerializer(found.lines, many=True).data, after=found.next_after)
+
+    @extend_schema(
+        operation_id="request_export",
+        request=OrderSerializer,
+        responses={202: ExportSerializer},
+    )
+    def post(self, request: Request, run_id: str) -> Response:
+        seen_by = _seen_by(request)
+        order = OrderSerializer(data=request.data)
+        order.is_valid(raise_exception=True)
+        job = exports.open_job(
+            run_id=run_id,
+            requested_by=access.exporter(request.user),
+            with_csv=order.validated_data["format"] == "both",
+            with_payloads=order.validated_data["payloads"],
+            at=timezone.now(),
+        )
+        tasks.enqueue_export(str(job.export_id))
+        line = exports.describe_export(
+            export_id=str(job.export_id), seen_by=seen_by, at=timezone.now()
+        )
+        return Response(ExportSerializer(line).data, status=status.HTTP_202_ACCEPTED)
+
+
+class Export(Resource):
+    """One export, and how far it is."""
+
+    @extend_schema(operation_id="export", responses=ExportSerializer)
+    def get(self, request: Request, export_id: str) -> Response:
+        line = exports.describe_export(
+            export_id=export_id, seen_by=_seen_by(request), at=timezone.now()
+        )
+        return Response(ExportSerializer(line).data)
+
+
+def _seen_by(request: Request) -> int | None:
+    try:
+        return access.sees_exports_of(request.user)
+    except PermissionDenied as error:
+        raise Forbidden(str(error)) from error

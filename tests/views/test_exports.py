@@ -1,0 +1,303 @@
+"""Exports in pages and in the API: asking, watching, stopping, taking home."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.urls import reverse
+
+from audit import exports
+from audit.models import AccessEvent, Export
+from audit.vocabulary import ExportJobStatus as Status
+from tests.builders import NOON, make_run, make_world
+from tests.exports.test_jobs import change, published, taken
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _var(settings, tmp_path):
+    settings.LANDSCAPE_VAR = tmp_path / "var"
+    settings.SIGNING_KEY_FILE = tmp_path / "var" / "secrets" / "signing_key.pem"
+    # Nobody hears: the sweeper would ring again.
+    settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture(autouse=True)
+def _unheard(monkeypatch):
+    monkeypatch.setattr("audit.tasks._ring", lambda *_: None)
+
+
+@pytest.fixture
+def exporter(auditor, signed_in):
+    auditor.groups.add(Group.objects.get(name="exporter"))
+    return signed_in
+
+
+def ask(user=None, run=None, **asked):
+    plain = {"with_csv": False, "with_payloads": False, "at": NOON}
+    return exports.open_job(
+        run_id=(run or make_run()).run_id,
+        requested_by=user.pk if user else 99,
+        **plain | asked,
+    )
+
+
+def page_of(export):
+    return reverse("audit:export", args=[export.pk])
+
+
+@pytest.fixture
+def ready(auditor, transactional_db):
+    """An export of a whole run, made by the producer itself."""
+    auditor.groups.add(Group.objects.get(name="exporter"))
+    export = ask(auditor, make_world().run, with_csv=True)
+    exports.produce(export_id=export.pk, owner="w")
+    export.refresh_from_db()
+    assert export.status == Status.SUCCEEDED, export.error_text
+    return export
+
+
+class TestAsking:
+    def test_is_on_the_run_page_of_those_who_may(self, auditor, signed_in):
+        address = reverse("audit:run", args=[make_world().run.run_id])
+        assert 'action="/runs/' not in signed_in.get(address).text
+
+        auditor.groups.add(Group.objects.get(name="exporter"))
+
+        assert 'exports/" class="filters"' in signed_in.get(address).text
+
+    def test_makes_a_job_and_leads_to_its_page(self, exporter, auditor):
+        run = make_run()
+
+        answer = exporter.post(f"/runs/{run.run_id}/exports/", {"format": "both"})
+
+        export = Export.objects.get()
+        assert answer.url == page_of(export)
+        assert (export.run_id, export.requested_by) == (run.run_id, auditor.pk)
+        assert export.with_csv
+        assert not export.with_payloads
+        assert "waits for a worker" in exporter.get(answer.url).text
+
+    def test_is_refused_to_others(self, signed_in, client):
+        address = f"/runs/{make_run().run_id}/exports/"
+
+        assert signed_in.post(address).status_code == 403
+        assert client.post(address).url.startswith("/accounts/login/")
+        assert signed_in.get("/exports/").status_code == 403
+        assert not Export.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("asked", "status"), [({"format": "xml"}, 400), ({"surprise": "1"}, 400)]
+    )
+    def test_refuses_what_nobody_understands(self, exporter, asked, status):
+        run = make_run()
+
+        assert exporter.post(f"/runs/{run.run_id}/exports/", asked).status_code == status
+        assert exporter.post("/runs/x/exports/").status_code == 404
+        assert exporter.get(f"/runs/{run.run_id}/exports/").status_code == 405
+
+
+class TestSeeing:
+    def test_is_for_ones_own_only(self, exporter, auditor):
+        own, other = ask(auditor), ask()
+
+        text = exporter.get("/exports/").text
+
+        assert page_of(own) in text
+        assert page_of(other) not in text
+        assert exporter.get(page_of(other)).status_code == 404
+        assert exporter.post(f"{page_of(other)}cancel/").status_code == 404
+
+    @pytest.mark.parametrize("group", ["auditor", "administrator"])
+    def test_is_for_everybodys_in_some_groups(self, exporter, auditor, group):
+        auditor.groups.add(Group.objects.get(name=group))
+        other = ask()
+
+        assert page_of(other) in exporter.get("/exports/").text
+        assert exporter.get(page_of(other)).status_code == 200
+
+    def test_only_reads_and_costs_the_same_at_two_sizes(
+        self, exporter, auditor, read_only, count_queries
+    ):
+        ask(auditor)
+        with read_only():
+            few = count_queries(lambda: exporter.get("/exports/"))
+        for _ in range(20):
+            ask(auditor)
+
+        assert count_queries(lambda: exporter.get("/exports/")) == few
+
+    def test_goes_by_pages(self, auditor):
+        made = [ask(auditor).pk for _ in range(5)]
+        seen, after = [], None
+        while True:
+            found = exports.list_exports(seen_by=auditor.pk, at=NOON, after=after, limit=2)
+            seen += [line.export_id for line in found.lines]
+            after = found.next_after
+            if after is None:
+                break
+
+        assert sorted(seen) == sorted(made)
+        assert len(seen) == 5
+
+    def test_tells_records_rate_and_what_remains(self, exporter, auditor):
+        claim = taken(ask(auditor))
+        change(
+            claim.export,
+            "records_done = 300, records_total = 1200, step = 'writing',"
+            " started_at = clock_timestamp() - interval '3 seconds'",
+        )
+
+        began = Export.objects.get(pk=claim.export.pk).started_at
+        line = exports.describe_export(
+            export_id=claim.export.pk, seen_by=None, at=began + timedelta(seconds=3)
+        )
+        text = exporter.get(page_of(claim.export)).text
+
+        assert (line.rate, line.remaining) == (100, 9)
+        assert "300 of 1,200 records" in text
+        assert re.search(r"\d+ records per second", text)
+        assert re.search(r"about \d+ s remain", text)
+        assert 'data-live="2"' in text
+        assert "<noscript><meta http-equiv" in text
+
+    @pytest.mark.parametrize("word", Status.values)
+    def test_has_words_for_every_status(self, exporter, auditor, word):
+        from tests.exports.test_jobs import complete
+
+        row = complete(word) | {"requested_by": auditor.pk, "provisional": True}
+        export = Export.objects.create(**row)
+
+        text = exporter.get(page_of(export)).text
+
+        assert "PROVISIONAL" in text
+        assert exporter.get("/exports/").status_code == 200
+        assert ("Cancel</button>" in text) == (
+            word in {"requested", "running", "publishing", "waiting"}
+        )
+        assert ("Try again" in text) == (word == "failed")
+
+
+class TestStopping:
+    def test_cancels_and_says_so(self, exporter, auditor):
+        export = ask(auditor)
+
+        answer = exporter.post(f"{page_of(export)}cancel/", follow=True)
+
+        assert "was stopped before there was a file" in answer.text
+
+    def test_is_too_late_when_it_has_ended(self, exporter, auditor):
+        claim = taken(ask(auditor))
+        published(claim)
+
+        answer = exporter.post(f"{page_of(claim.export)}cancel/", follow=True)
+
+        assert "is succeeded and cannot become cancelled" in answer.text
+
+    def test_asks_for_the_same_again(self, exporter, auditor):
+        export = ask(auditor, with_payloads=True)
+        exports.cancel(export_id=export.pk)
+
+        answer = exporter.post(f"{page_of(export)}again/")
+
+        new = Export.objects.exclude(pk=export.pk).get()
+        assert answer.url == page_of(new)
+        assert (new.run_id, new.with_payloads) == (export.run_id, True)
+
+
+class TestDownload:
+    def get(self, client, export, **headers):
+        return client.get(f"{page_of(export)}download/", headers=headers)
+
+    def test_gives_the_file_under_a_name_of_ours(self, signed_in, ready, auditor):
+        answer = self.get(signed_in, ready)
+        content = b"".join(answer.streaming_content)
+
+        assert len(content) == ready.file_bytes == int(answer["Content-Length"])
+        assert content[:4] == b"PK\x03\x04"
+        assert answer["ETag"] == f'"{ready.file_sha256}"'
+        assert answer["Content-Disposition"] == f'attachment; filename="{ready.file_name}"'
+        assert answer["X-Content-Type-Options"] == "nosniff"
+        assert "no-store" in answer["Cache-Control"]
+        event = AccessEvent.objects.get()
+        assert (event.user_id, event.object_id) == (auditor.pk, ready.pk)
+
+    @pytest.mark.parametrize(
+        ("asked", "start", "end"),
+        [("bytes=0-9", 0, 10), ("bytes=100-", 100, None), ("bytes=-7", -7, None)],
+    )
+    def test_gives_a_part(self, signed_in, ready, asked, start, end):
+        whole = b"".join(self.get(signed_in, ready).streaming_content)
+
+        answer = self.get(signed_in, ready, range=asked)
+
+        assert answer.status_code == 206
+        assert b"".join(answer.streaming_content) == whole[start:end]
+        first = start % len(whole)
+        last = len(whole) - 1 if end is None else end - 1
+        assert answer["Content-Range"] == f"bytes {first}-{last}/{len(whole)}"
+
+    @pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "lines=1-2", "bytes=-", "bytes=9-2"])
+    def test_gives_the_whole_where_a_part_makes_no_sense(self, signed_in, ready, asked):
+        answer = self.get(signed_in, ready, range=asked)
+
+        assert answer.status_code == 200
+        assert len(b"".join(answer.streaming_content)) == ready.file_bytes
+
+    def test_heeds_what_the_client_has_already(self, signed_in, ready):
+        tag = f'"{ready.file_sha256}"'
+
+        assert self.get(signed_in, ready, if_none_match=tag).status_code == 304
+        assert self.get(signed_in, ready, if_match='"x"').status_code == 412
+        assert self.get(signed_in, ready, range=f"bytes={10**9}-").status_code == 416
+        other = self.get(signed_in, ready, range="bytes=0-1", if_range='"x"')
+        assert other.status_code == 200
+        other.close()
+
+    def test_is_over_when_it_has_expired(self, signed_in, ready):
+        change(ready, "expires_at = clock_timestamp(), status = 'expired'")
+
+        answer = self.get(signed_in, ready)
+
+        assert answer.status_code == 410
+        assert "Ask for it again" in answer.text
+
+    def test_is_not_there_before_it_is_made_nor_for_others(self, exporter, auditor):
+        assert self.get(exporter, ask(auditor)).status_code == 404
+        assert self.get(exporter, ask()).status_code == 404
+        assert not AccessEvent.objects.exists()
+
+
+class TestApi:
+    def test_asks_and_tells(self, exporter, auditor):
+        run = make_run(status="running")
+        address = f"/api/v1/runs/{run.run_id}/exports/"
+
+        asked = exporter.post(address, {"format": "both"}, content_type="application/json")
+
+        assert asked.status_code == 202
+        told = asked.json()
+        assert (told["status"], told["format"], told["provisional"]) == ("requested", "both", True)
+        assert told["requested_by"] == auditor.username
+        assert exporter.get(f"/api/v1/exports/{told['export_id']}/").json() == told
+        assert exporter.get(address).json() == {"results": [told], "next": None}
+
+    def test_refuses_in_the_one_shape(self, exporter, signed_in):
+        address = f"/api/v1/runs/{make_run().run_id}/exports/"
+
+        for asked in ({"format": "xml"}, {"surprise": 1}):
+            answer = exporter.post(address, asked, content_type="application/json")
+            assert answer.status_code == 400
+            assert list(answer.json()) == ["error"]
+        assert exporter.get("/api/v1/runs/x/exports/").status_code == 404
+        assert exporter.get("/api/v1/exports/x/").status_code == 404
+
+    def test_refuses_who_may_not(self, signed_in):
+        answer = signed_in.post(f"/api/v1/runs/{make_run().run_id}/exports/")
+
+        assert answer.status_code == 403
+        assert "exporter" in answer.json()["error"]["message"]
