@@ -83,7 +83,8 @@ def workers():
     yield start
     for worker in started:
         worker.kill()
-        worker.communicate()
+        worker.wait()
+        worker.stdout.close()
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ class TestKilled:
             worker = workers(export)
             time.sleep(dice.uniform(0, 1.2))
             worker.send_signal(signal.SIGKILL)
-            worker.communicate()
+            worker.wait()
             export.refresh_from_db()
             met += export.status in {Status.RUNNING, Status.PUBLISHING}
 
