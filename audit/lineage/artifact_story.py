@@ -45,21 +45,29 @@ WITH hops AS (
     CROSS JOIN LATERAL (
         SELECT s.token_id FROM node_states s
         WHERE s.run_id = b.run_id AND s.state_id = b.aggregation_state_id OFFSET 0) s
-    WHERE b.run_id = %(run)s AND s.token_id = ANY(%(tokens)s)
+    WHERE b.run_id = %(run)s AND b.aggregation_state_id IS NOT NULL
+        AND s.token_id = ANY(%(tokens)s)
     UNION ALL
     SELECT m.token_id, m.batch_id, 'member' FROM batch_members m
     WHERE m.run_id = %(run)s AND m.token_id = ANY(%(tokens)s)
+), told AS MATERIALIZED (
+    SELECT token_id, batch_id,
+           (array_agg(how ORDER BY array_position(ARRAY['output', 'carried', 'member'], how)))[1]
+               AS how
+    FROM hops GROUP BY token_id, batch_id ORDER BY token_id, batch_id LIMIT %(limit)s
+), sized AS MATERIALIZED (
+    -- Once for each batch: its members may be a hundred thousand, and all on this page.
+    SELECT d.batch_id, b.aggregation_node_id, m.members
+    FROM (SELECT DISTINCT batch_id FROM told) d
+    CROSS JOIN LATERAL (
+        SELECT b.aggregation_node_id FROM batches b
+        WHERE b.run_id = %(run)s AND b.batch_id = d.batch_id OFFSET 0) b
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS members FROM batch_members m
+        WHERE m.run_id = %(run)s AND m.batch_id = d.batch_id) m
 )
-SELECT h.token_id, h.batch_id, (array_agg(h.how ORDER BY
-           array_position(ARRAY['output', 'carried', 'member'], h.how)))[1], b.aggregation_node_id,
-       (SELECT count(*) FROM batch_members m
-        WHERE m.run_id = %(run)s AND m.batch_id = h.batch_id)
-FROM (SELECT * FROM hops ORDER BY token_id, batch_id LIMIT %(limit)s) h
-CROSS JOIN LATERAL (
-    SELECT b.aggregation_node_id FROM batches b
-    WHERE b.run_id = %(run)s AND b.batch_id = h.batch_id OFFSET 0) b
-GROUP BY h.token_id, h.batch_id, b.aggregation_node_id
-ORDER BY h.token_id, h.batch_id
+SELECT told.token_id, told.batch_id, told.how, sized.aggregation_node_id, sized.members
+FROM told JOIN sized USING (batch_id) ORDER BY told.token_id, told.batch_id
 """
 
 
