@@ -202,8 +202,8 @@ class TestCancelled:
         dice, outcomes = random.Random(16), set()
         for _ in range(rounds(12)):
             export = ask(run)
-            workers(export)
-            time.sleep(dice.uniform(0, 1.5))
+            workers(export, slow=0.3)
+            time.sleep(dice.uniform(0, 1.2))
             with suppress(IllegalTransition):
                 exports.cancel(export_id=export.pk)
 
