@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 from django.db.models import Count
+from django.urls import reverse
 from playwright.sync_api import expect
 
 from audit.models import TokenParent
@@ -216,7 +217,7 @@ class TestOnPaper:
 class TestPictures:
     @pytest.mark.skipif("RENEW_PICTURES" not in os.environ, reason="draws on request")
     @pytest.mark.parametrize(("scheme", "name"), [("light", ""), ("dark", "-dark")])
-    def test_draw_the_picture_in_the_documentation(self, open_page, screenshot, scheme, name):
+    def test_draw_the_pictures_in_the_documentation(self, open_page, screenshot, scheme, name):
         call_command("demo", first_day=date(2026, 11, 20), verbosity=0)
         parts = TokenParent.objects.values("run_id", "parent_token_id").annotate(n=Count("*"))
         widest = parts.order_by("-n").first()
@@ -231,6 +232,9 @@ class TestPictures:
         picture = screenshot(page, f"token-page{name}", full_page=False)
 
         shutil.copyfile(picture, ROOT / "docs" / "img" / f"token-page{name}.png")
+        page.goto(reverse("audit:run", kwargs={"run_id": line.run_id}))
+        picture = screenshot(page, f"run-page{name}", full_page=False)
+        shutil.copyfile(picture, ROOT / "docs" / "img" / f"run-page{name}.png")
 
 
 class TestTheDrawing:

@@ -1,7 +1,6 @@
 """An auditor reads real runs in a browser: by mouse, by keys, in the dark, without scripts."""
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
@@ -174,17 +173,6 @@ class TestTellingPages:
             reports[name] = look(page, f"{name}-{scheme}")
 
         assert {name: report for name, report in reports.items() if report} == {}
-
-    def test_draw_the_picture_in_the_documentation(self, open_page, bring_in, screenshot):
-        bring_in(CALLS)
-        page = open_page(width=1440, height=820)
-        page.goto(f"/runs/{run_from(CALLS).run_id}/")
-
-        picture = screenshot(page, "run-page")
-
-        # Only when asked: two browsers draw two files, and a test leaves the tree as it was.
-        if "RENEW_PICTURES" in os.environ:
-            shutil.copyfile(picture, ROOT / "docs" / "img" / "run-page.png")
 
 
 class TestFirstStart:
