@@ -15,6 +15,8 @@ import zstandard
 from django.core.management import call_command
 from django.db import connection, transaction
 
+from audit import summaries
+from audit.imports import loading
 from audit.imports.mapping import tables_of
 from audit.imports.reading import opened
 from audit.models import (
@@ -58,6 +60,18 @@ def counts_in(path) -> dict[str, dict[str, int]]:
             }
             for run_id in source.run_ids
         }
+
+
+@pytest.mark.django_db
+class TestFigures:
+    def test_of_a_big_run_are_left_to_the_worker(self, do_import, monkeypatch, tmp_path):
+        monkeypatch.setattr(loading, "COUNTED_AT_ONCE", 10)
+        path = unpacked(audit_files.DATA / "era-a" / "calls" / "audit.db", tmp_path)
+
+        (run,) = do_import(path).runs
+
+        assert not RunSummary.objects.exists()
+        assert summaries.due(limit=None) == [run.run_id]
 
 
 @pytest.mark.django_db
