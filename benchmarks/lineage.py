@@ -11,12 +11,14 @@ Ours gathers the whole closure. Runs on a PostgreSQL of its own under var/bench.
 from __future__ import annotations
 
 import argparse
+import gzip
 import os
 import random
 import statistics
 import sys
 import time
 from contextlib import ExitStack
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,8 +34,9 @@ STEPS = 10
 P95_MS = 25
 HALF = 0.5
 WARM = 20
-# Closures of a wide fan-out: (children, how often asked, goal in milliseconds or none).
-WIDE = ((504, 10, 100), (50_004, 3, 1_000), (100_000, 3, 2_000))
+# A wide fan-out: children, how often asked, goals in milliseconds of the closure and the page.
+WIDE = ((504, 20, 50, 100), (50_004, 3, 1_000, 1_500), (100_000, 3, 2_000, 3_000))
+PAGE_KB = 40
 # As nobody should record it: generations, how often asked, goal in milliseconds.
 DEEP = (10_000, 3, 2_000)
 
@@ -134,7 +137,7 @@ def measure(states: int, asked: int) -> int:
     from audit.lineage import gather_closure
 
     run_id, tokens = grow(states), states // STEPS
-    fans = [(many, times, goal, fan_out(many)) for many, times, goal in WIDE]
+    fans = [(*each, fan_out(each[0])) for each in WIDE]
     chain_run = _filled(_CHAIN, DEEP[0])
     chosen = [f"t{1 + each}" for each in random.Random(1).sample(range(tokens), asked + WARM)]
     parameters = connection.get_connection_params()
@@ -171,13 +174,19 @@ def measure(states: int, asked: int) -> int:
         f"{'… / the original, medians':50} {ratio:8.2f}  at most {HALF}"
         f"{'  MISSED' if ratio > HALF else ''}"
     )
-    for many, times, goal, fan in fans:
+    page = token_page()
+    for many, times, goal, page_goal, fan in fans:
         wide = timed(
             lambda token, fan=fan: gather_closure(run_id=fan, token_id=token),
             ["root"] * (times + 1),
             warm=1,
         )
         missed |= say(f"closure of {many + 1:,} tokens", wide, p95=goal)
+        asked_page = timed(lambda token, fan=fan: page(fan, token), ["root"] * (times + 3), warm=3)
+        missed |= say(f"token page of {many + 1:,} tokens", asked_page, p95=page_goal)
+        weight = len(gzip.compress(page(fan, "root"))) / 1_000
+        missed |= weight > PAGE_KB
+        print(f"{'… gzipped':50} {weight:8.1f} kB  at most {PAGE_KB}", flush=True)
     generations, times, goal = DEEP
     deep = timed(
         lambda token: gather_closure(run_id=chain_run, token_id=token),
@@ -186,6 +195,23 @@ def measure(states: int, asked: int) -> int:
     )
     missed |= say(f"closure of {generations:,} generations", deep, p95=goal)
     return int(missed)
+
+
+def token_page() -> Callable[[str, str], bytes]:
+    """Ask for the page of a token as somebody who is signed in: session, template and all."""
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+
+    reader, _new = get_user_model().objects.get_or_create(username="reader")
+    visitor = Client()
+    visitor.force_login(reader)
+
+    def ask(run_id: str, token: str) -> bytes:
+        answer = visitor.get(f"/runs/{run_id}/tokens/{token}/", headers={"host": "localhost"})
+        assert answer.status_code == HTTPStatus.OK
+        return bytes(answer.content)
+
+    return ask
 
 
 def timed(call: Callable[[str], Any], tokens: Sequence[str], *, warm: int = WARM) -> list[float]:
