@@ -146,6 +146,9 @@ def known_keys() -> list[KnownKey]:
         found.setdefault((event.key_name, event.public_key), {})[event.kind] = event
     keys = []
     for (name, public), events in found.items():
+        # No key is called so, or nobody introduced it: written by somebody else, and not trusted.
+        if KeyEventKind.INTRODUCED not in events or not notes.is_key_name(name):
+            continue
         ended, given_up = events.get(KeyEventKind.RETIRED), events.get(KeyEventKind.COMPROMISED)
         keys.append(
             KnownKey(

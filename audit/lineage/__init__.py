@@ -52,6 +52,7 @@ from audit.lineage.runs import (
     explain_run,
     list_runs,
 )
+from audit.lineage.seals import Comparison, Proof, read_proof
 from audit.lineage.timeline import Event, Place, Timeline, place_of, read_timeline
 from audit.lineage.tokens import TokenStory, explain_token
 from audit.lineage.visit_story import VisitStory, explain_visit
@@ -72,6 +73,7 @@ __all__ = [
     "Choice",
     "Choices",
     "Closure",
+    "Comparison",
     "Ending",
     "Entry",
     "ErrorsPage",
@@ -90,6 +92,7 @@ __all__ = [
     "NodeStory",
     "OtherKind",
     "Place",
+    "Proof",
     "Reached",
     "ReachedArtifact",
     "RecoveryPage",
@@ -136,6 +139,7 @@ __all__ = [
     "read_graph",
     "read_headlines",
     "read_ledger",
+    "read_proof",
     "read_reached",
     "read_timeline",
     "schema_fits",

@@ -13,6 +13,7 @@ from audit.lineage.excerpts import SETTINGS_LIMIT, Excerpt, excerpt, reading
 from audit.lineage.figures import Figures, read_figures
 from audit.lineage.findings import FindingGroup, group_findings
 from audit.lineage.refusals import Refusal, refusals_of
+from audit.lineage.seals import seal_words
 from audit.models import Finding, Import, Run, RunSummary
 from audit.vocabulary import FindingLevel, RunStatus
 
@@ -62,6 +63,8 @@ class RunLine(RunFacts):
 
     error_findings: int
     info_findings: int
+    # `sealed`, `differs`, or None while there is no seal.
+    seal: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +123,7 @@ def any_run_exists() -> bool:
 def list_runs(*, asked: RunFilter, after: str | None = None, limit: int = RUNS_A_PAGE) -> RunsPage:
     """One page of runs, newest first, after the run with the id `after`.
 
-    Six queries, seven with `after`, however many runs there are. The counts go over `runs`,
+    Eight queries, nine with `after`, however many runs there are. The counts go over `runs`,
     which has one row per run.
 
     Raises:
@@ -231,11 +234,13 @@ def _lines(runs: Sequence[Run]) -> tuple[RunLine, ...]:
         .annotate(records=Sum("occurrences"))
         .order_by()
     }
+    seals = seal_words(run_ids)
     return tuple(
         RunLine(
             **_facts(run, figures.get(run.run_id)),
             error_findings=found.get((run.run_id, FindingLevel.ERROR), 0),
             info_findings=found.get((run.run_id, FindingLevel.INFO), 0),
+            seal=seals.get(run.run_id),
         )
         for run in runs
     )

@@ -154,6 +154,20 @@ LOOKS: dict[str, Mapping[str, Look]] = {
         "breaks": _bad("breaks"),
         "cannot_tell": _structural("cannot be told", "dash"),
     },
+    "seal": {
+        "sealed": _good("sealed"),
+        "differs": _bad("differs from its seal"),
+        "forged": _bad("signature does not hold"),
+        "key_unknown": _bad("key unknown", "bang"),
+        "key_compromised": _care("key compromised"),
+        "unsealed": _structural("not sealed yet", "clock"),
+        "not_ended": _structural("not ended", "clock"),
+    },
+    "key": {
+        "active": _good("in use"),
+        "retired": _structural("retired", "dash"),
+        "compromised": _bad("compromised"),
+    },
     "house": {"ready": _good("ready"), "one_login": _care("one login")},
 }
 

@@ -58,6 +58,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
         "accounts": accounts_of(ledger, run_id) if ledger else None,
         "so_far": None if story.line.figures else lineage.count_so_far(run_id),
         "further": lineage.count_further(run_id),
+        "proof": lineage.read_proof(run_id=run_id, status=story.line.status),
         "story": story,
         "run": story.line,
         "answer": answers.about_run(story, ledger),
