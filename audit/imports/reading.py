@@ -25,13 +25,14 @@ from django.conf import settings
 
 from audit.errors import SourceRefused
 from audit.imports import eras
+from audit.imports.cage import MAX_VALUE_BYTES, Cage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from audit.imports.cage import Answer
     from audit.vocabulary import Era
 
-MAX_VALUE_BYTES = 16 * 1024 * 1024
 _CHUNK = 1 << 20
 _MAGIC = b"SQLite format 3\x00"
 _HEADER = 100
@@ -51,12 +52,12 @@ class Source:
     fingerprint: str
     rests_on_clean_close: bool
     foreign_tables: list[str]
-    connection: sqlite3.Connection
+    cage: Cage
     run_ids: list[str]
 
-    def query(self, statement: str, **parameters: object) -> sqlite3.Cursor:
+    def query(self, statement: str, **parameters: object) -> Answer:
         """Ask the private copy; its SQL is ours, only values come from outside."""
-        return self.connection.execute(statement, parameters)
+        return self.cage.execute(statement, parameters)
 
 
 @contextlib.contextmanager
@@ -71,9 +72,8 @@ def opened(path: Path) -> Iterator[Source]:
         copy = folder / "audit.db"
         sha256, has_log = _copy_aside(path, copy)
         try:
-            with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-                _fence_in(connection)
-                yield _examined(path, copy, connection, sha256=sha256, has_log=has_log)
+            with Cage(copy) as cage:
+                yield _examined(path, copy, cage, sha256=sha256, has_log=has_log)
         except sqlite3.DatabaseError as error:
             raise SourceRefused(_in_words(error)) from error
 
@@ -191,31 +191,17 @@ def _backup(path: Path, copy: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fence_in(connection: sqlite3.Connection) -> None:
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    for pragma in (
-        "trusted_schema = OFF",  # views, defaults and indexes of the file may call nothing
-        "cell_size_check = ON",
-        "temp_store = FILE",
-        "cache_size = -32000",  # KiB
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _examined(
-    path: Path, copy: Path, connection: sqlite3.Connection, *, sha256: str, has_log: bool
-) -> Source:
+def _examined(path: Path, copy: Path, cage: Cage, *, sha256: str, has_log: bool) -> Source:
     """Check structure, era and tables, in the order in which a reader would want to know."""
     with copy.open("rb") as file:
         header = file.read(_HEADER)
-    tables, shape = _tables(connection)
+    tables, shape = _tables(cage)
     era = eras.detect(
         tables=tables,
-        user_version=connection.execute("PRAGMA user_version").fetchone()[0],
-        identity=_identity_row(connection, tables),
+        user_version=cage.execute("PRAGMA user_version").fetchone()[0],
+        identity=_identity_row(cage, tables),
     )
-    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    verdict = cage.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         message = f"The file is damaged or cut short ({verdict}). Copy it again from its origin."
         raise SourceRefused(message)
@@ -228,12 +214,12 @@ def _examined(
         fingerprint=hashlib.sha256(json.dumps(sorted(shape)).encode()).hexdigest(),
         rests_on_clean_close=header[18] == _WAL_MODE and not has_log,
         foreign_tables=eras.foreign_tables(tables),
-        connection=connection,
-        run_ids=_run_ids(connection),
+        cage=cage,
+        run_ids=_run_ids(cage),
     )
 
 
-def _tables(connection: sqlite3.Connection) -> tuple[eras.Columns, list[tuple[object, ...]]]:
+def _tables(cage: Cage) -> tuple[eras.Columns, list[tuple[object, ...]]]:
     """Columns by table, and everything that goes into the schema fingerprint.
 
     Raises:
@@ -242,7 +228,7 @@ def _tables(connection: sqlite3.Connection) -> tuple[eras.Columns, list[tuple[ob
     known = eras.ERA_A.keys() | eras.SINCE_A.keys()
     tables: eras.Columns = {}
     shape: list[tuple[object, ...]] = []
-    entries = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    entries = cage.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
     for kind, name, table, statement in entries:
         if kind in ("view", "trigger") and (name in known or table in known):
             message = (
@@ -252,7 +238,7 @@ def _tables(connection: sqlite3.Connection) -> tuple[eras.Columns, list[tuple[ob
             raise SourceRefused(message)
         if kind != "table":
             continue
-        columns = connection.execute(
+        columns = cage.execute(
             'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?)', (name,)
         ).fetchall()
         virtual = str(statement or "").upper().startswith("CREATE VIRTUAL")
@@ -267,19 +253,17 @@ def _tables(connection: sqlite3.Connection) -> tuple[eras.Columns, list[tuple[ob
     return tables, shape
 
 
-def _identity_row(
-    connection: sqlite3.Connection, tables: eras.Columns
-) -> tuple[str, str, int] | None:
+def _identity_row(cage: Cage, tables: eras.Columns) -> tuple[str, str, int] | None:
     if "elspeth_schema_identity" not in tables:
         return None
-    found = connection.execute(
+    found = cage.execute(
         "SELECT application_id, store_kind, schema_epoch FROM elspeth_schema_identity"
     ).fetchone()
     return found or ("unknown", "unknown", 0)
 
 
-def _run_ids(connection: sqlite3.Connection) -> list[str]:
-    found = connection.execute("SELECT run_id FROM runs ORDER BY started_at, run_id").fetchall()
+def _run_ids(cage: Cage) -> list[str]:
+    found = cage.execute("SELECT run_id FROM runs ORDER BY started_at, run_id").fetchall()
     if not found:
         message = "The file is an audit database without any run: there is nothing to import."
         raise SourceRefused(message)
