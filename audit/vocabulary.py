@@ -258,6 +258,55 @@ class ExportStep(TextChoices):
 
 
 class AccessAction(TextChoices):
-    """What somebody was given."""
+    """What somebody did, was given, or was refused."""
 
+    READ = "read"
+    CONTENTS_REVEALED = "contents_revealed"
+    PROOF_GIVEN = "proof_given"
+    EXPORT_REQUESTED = "export_requested"
     EXPORT_DOWNLOADED = "export_downloaded"
+    VERIFIED = "verified"
+    POLICY_SET = "policy_set"
+    HOLD_PLACED = "hold_placed"
+    HOLD_RELEASE_ASKED = "hold_release_asked"
+    HOLD_RELEASED = "hold_released"
+    PLAN_MADE = "plan_made"
+    PLAN_APPROVED = "plan_approved"
+    PLAN_DECLINED = "plan_declined"
+    PLAN_EXECUTED = "plan_executed"
+    PLAN_STOPPED = "plan_stopped"
+    RUN_HIDDEN = "run_hidden"
+    RUN_RESTORED = "run_restored"
+    ROLE_CHANGED = "role_changed"
+    SIGNED_IN = "signed_in"
+    SIGN_IN_REFUSED = "sign_in_refused"
+    TOKEN_MADE = "token_made"  # noqa: S105  # a word
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105  # a word
+    FILE_IMPORTED = "file_imported"
+    ACCESS_LOG_READ = "access_log_read"
+
+
+class Role(TextChoices):
+    """The groups that people are put into; what each may do stands in `audit.access.ROLES`."""
+
+    VIEWER = "viewer"
+    AUDITOR = "auditor"
+    EXPORTER = "exporter"
+    RETENTION_ADMINISTRATOR = "retention administrator"
+    RETENTION_APPROVER = "retention approver"
+    ADMINISTRATOR = "administrator"
+
+
+class Right(TextChoices):
+    """What somebody may do here: the codenames of the application's permissions."""
+
+    SEE_RECORDS = "see_records", "Can see structure, hashes and counts"
+    REVEAL_CONTENTS = "reveal_contents", "Can reveal payloads, errors' contents and row data"
+    REQUEST_EXPORT = "request_export", "Can have runs exported, and download what was made"
+    SEE_ALL_EXPORTS = "see_all_exports", "Can see and download everybody's exports"
+    SEE_ACCESS_LOG = "see_access_log", "Can see who was given what"
+    PLAN_RETENTION = "plan_retention", "Can set policies, plan purges, hide runs, ask for releases"
+    PLACE_HOLDS = "place_holds", "Can place legal holds"
+    APPROVE_RETENTION = "approve_retention", "Can approve what others plan, never one's own"
+    IMPORT_FILES = "import_files", "Can import audit databases by upload"
+    SEE_JOBS = "see_jobs", "Can see workers, queues, imports and jobs"

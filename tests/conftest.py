@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.db import connection, connections
 from django.db.utils import Error as DatabaseError
@@ -193,9 +194,37 @@ def start(tmp_path) -> Iterator[Callable[..., Site]]:
 
 
 @pytest.fixture
-def auditor(django_user_model):
-    """A user who may look at everything. Needs a database (`db` or `transactional_db`)."""
-    return django_user_model.objects.create_user("auditor", password="a good long passphrase")
+def person(django_user_model) -> Callable[..., Any]:
+    """Make somebody with these roles: `person("viewer")`, `person()`, `person(superuser=True)`."""
+
+    def make(*roles: str, name: str | None = None, superuser: bool = False) -> Any:
+        name = name or "-".join(roles).replace(" ", "-") or ("root" if superuser else "nobody")
+        create = "create_superuser" if superuser else "create_user"
+        made = getattr(django_user_model.objects, create)(name, password="a good long passphrase")
+        groups = Group.objects.filter(name__in=roles)
+        assert len(groups) == len(roles)
+        made.groups.set(groups)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def client_of(person) -> Callable[..., Client]:
+    """A test client in which somebody with these roles is signed in: `client_of("viewer")`."""
+
+    def make(*roles: str, **asked: Any) -> Client:
+        client = Client()
+        client.force_login(person(*roles, **asked))
+        return client
+
+    return make
+
+
+@pytest.fixture
+def auditor(person):
+    """An auditor, who may look at everything. Needs a database (`db` or `transactional_db`)."""
+    return person("auditor")
 
 
 @pytest.fixture

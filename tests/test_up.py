@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
 
+from audit.vocabulary import Role
 from landscape_site import postgres
 from landscape_site.management.commands import up
 from landscape_site.places import Places
@@ -193,6 +194,11 @@ class TestListen:
             up.listen(70000)
 
 
+def everybody():
+    """The one who is there."""
+    return get_user_model().objects.get()
+
+
 @pytest.mark.django_db
 class TestFirstAdministrator:
     def test_gets_a_password_that_is_told_once(self):
@@ -203,6 +209,16 @@ class TestFirstAdministrator:
         assert len(password) >= 16
         assert admin.check_password(password)
         assert up.first_administrator() == ""
+
+    def test_has_every_role_in_a_trial_and_one_in_production(self, settings):
+        up.first_administrator()
+        assert set(Role.values) == {group.name for group in everybody().groups.all()}
+        everybody().delete()
+
+        settings.PRODUCTION = True
+        up.first_administrator()
+
+        assert [group.name for group in everybody().groups.all()] == [Role.ADMINISTRATOR]
 
     def test_is_not_made_where_there_is_anybody(self, auditor):
         assert up.first_administrator() == ""

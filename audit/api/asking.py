@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from drf_spectacular.utils import OpenApiParameter
-from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ParseError
+from rest_framework.exceptions import (
+    APIException,
+    ErrorDetail,
+    NotFound,
+    ParseError,
+    PermissionDenied,
+)
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
+from audit import access
 from audit.errors import NotRecorded, RunMismatch
 from audit.lineage import OtherKind
 
@@ -97,6 +104,8 @@ def as_error(error: Exception, context: dict[str, Any]) -> Response | None:
         told = NotFound(f"There is no {error.kind} {error.key} on record.")
     elif isinstance(error, RunMismatch):
         told = NotFound(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+    elif isinstance(error, access.NotAllowed):
+        told = PermissionDenied(str(error))
     elif isinstance(error, APIException):
         told = error
     else:

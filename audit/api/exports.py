@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
-from rest_framework.exceptions import PermissionDenied as Forbidden
 from rest_framework.response import Response
 
 from audit import access, exports, tasks
@@ -82,7 +80,7 @@ class RunExports(Resource):
     def get(self, request: Request, run_id: str) -> Response:
         found = exports.list_exports(
             run_id=run_id,
-            seen_by=_seen_by(request),
+            seen_by=access.sees_exports_of(request.user),
             at=timezone.now(),
             after=self.asked("after"),
             limit=self.limit(),
@@ -95,14 +93,15 @@ class RunExports(Resource):
         responses={202: ExportSerializer},
     )
     def post(self, request: Request, run_id: str) -> Response:
-        seen_by = _seen_by(request)
+        seen_by = access.sees_exports_of(request.user)
         order = OrderSerializer(data=request.data)
         order.is_valid(raise_exception=True)
+        with_payloads = order.validated_data["payloads"]
         job = exports.open_job(
             run_id=run_id,
-            requested_by=access.exporter(request.user),
+            requested_by=access.exporter(request.user, with_payloads=with_payloads),
             with_csv=order.validated_data["format"] == "both",
-            with_payloads=order.validated_data["payloads"],
+            with_payloads=with_payloads,
             at=timezone.now(),
         )
         tasks.enqueue_export(str(job.export_id))
@@ -118,13 +117,6 @@ class Export(Resource):
     @extend_schema(operation_id="export", responses=ExportSerializer)
     def get(self, request: Request, export_id: str) -> Response:
         line = exports.describe_export(
-            export_id=export_id, seen_by=_seen_by(request), at=timezone.now()
+            export_id=export_id, seen_by=access.sees_exports_of(request.user), at=timezone.now()
         )
         return Response(ExportSerializer(line).data)
-
-
-def _seen_by(request: Request) -> int | None:
-    try:
-        return access.sees_exports_of(request.user)
-    except PermissionDenied as error:
-        raise Forbidden(str(error)) from error

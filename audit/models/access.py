@@ -5,7 +5,10 @@ from __future__ import annotations
 from django.db import models
 
 from audit.models.fields import ReasonedIndex, finite, id_field, instant_field, one_of, word_field
-from audit.vocabulary import AccessAction
+from audit.vocabulary import AccessAction, Right
+
+# Two belong to exports, and stand there.
+_RIGHTS = tuple(each for each in Right.choices if "export" not in each[0])
 
 
 class AccessEvent(models.Model):
@@ -23,6 +26,7 @@ class AccessEvent(models.Model):
 
     class Meta:
         db_table = "access_events"
+        permissions = _RIGHTS
         constraints = [
             one_of("action", AccessAction, name="access_events_action_known"),
             finite("at", name="access_events_times_finite"),

@@ -10,8 +10,10 @@ from django.http import Http404
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
+from audit import access
 from audit.errors import NotRecorded, RunMismatch
 from audit.lineage import OtherKind
+from audit.vocabulary import Right
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,17 +28,19 @@ if TYPE_CHECKING:
 LONGEST_NUMBER = 18
 
 
-def page(*parameters: str) -> Callable[[View], View]:
+def page(*parameters: str, needs: str | None = Right.SEE_RECORDS) -> Callable[[View], View]:
     """Make a view a page that takes these query parameters and no others, each once.
 
-    What is not on record answers 404 and says what; a question that cannot be understood
-    answers 400 and says why.
+    It is for those who have the right that it `needs`; None is for anybody. Others are told whose
+    page it is, before it is looked whether what they name is on record. What is not there answers
+    404 and says what; a question that cannot be understood answers 400 and says why.
     """
 
     def decorate(view: View) -> View:
         @require_safe
         @wraps(view)
         def at_the_door(request: HttpRequest, **path: str) -> HttpResponseBase:
+            _let_in(request, needs)
             return _answered(view, request, path, parameters, ())
 
         return at_the_door
@@ -44,16 +48,17 @@ def page(*parameters: str) -> Callable[[View], View]:
     return decorate
 
 
-def act(*fields: str) -> Callable[[View], View]:
+def act(*fields: str, needs: str = Right.SEE_RECORDS) -> Callable[[View], View]:
     """Make a view an act: POST only, with these fields of a form and no others, each once.
 
-    Errors are answered as on a page.
+    It is for those who have the right that it `needs`. Errors are answered as on a page.
     """
 
     def decorate(view: View) -> View:
         @require_POST
         @wraps(view)
         def at_the_door(request: HttpRequest, **path: str) -> HttpResponseBase:
+            _let_in(request, needs)
             return _answered(view, request, path, (), (*fields, "csrfmiddlewaretoken"))
 
         return at_the_door
@@ -98,6 +103,26 @@ def whole(request: HttpRequest, name: str, *, what: str) -> int | None:
     if not (word.isascii() and word.isdigit() and len(word) <= LONGEST_NUMBER):
         raise BadRequest(f"“{name}” is {what}, a whole number; it is “{word[:40]}”.")
     return int(word)
+
+
+def rights(request: HttpRequest) -> dict[str, MayThey]:
+    """For every template: `may.reveal_contents` says whether whoever looks has that right."""
+    return {"may": MayThey(request.user)} if hasattr(request, "user") else {}
+
+
+class MayThey:
+    """The rights of one person by name, asked for when a template needs them."""
+
+    def __init__(self, person: access.Person) -> None:
+        self._person = person
+
+    def __getitem__(self, right: str) -> bool:
+        return access.may(self._person, right)
+
+
+def _let_in(request: HttpRequest, needs: str | None) -> None:
+    if needs is not None:
+        access.require(request.user, needs)
 
 
 def _answered(

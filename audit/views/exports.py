@@ -62,7 +62,8 @@ def export(request: HttpRequest, export_id: str) -> HttpResponse:
 @act("format", "payloads")
 def request_export(request: HttpRequest, run_id: str) -> HttpResponse:
     """Ask for an export of a run."""
-    person = access.exporter(request.user)
+    with_payloads = bool(request.POST.get("payloads"))
+    person = access.exporter(request.user, with_payloads=with_payloads)
     kind = request.POST.get("format") or FORMATS[0]
     if kind not in FORMATS:
         raise BadRequest(f"“format” may be {', '.join(FORMATS)}; it is “{kind}”.")
@@ -70,7 +71,7 @@ def request_export(request: HttpRequest, run_id: str) -> HttpResponse:
         run_id=run_id,
         requested_by=person,
         with_csv=kind == "both",
-        with_payloads=bool(request.POST.get("payloads")),
+        with_payloads=with_payloads,
         at=timezone.now(),
     )
     tasks.enqueue_export(str(job.export_id))
@@ -83,7 +84,7 @@ def again(request: HttpRequest, export_id: str) -> HttpResponse:
     line = _seen(request, export_id)
     job = exports.open_job(
         run_id=line.run_id,
-        requested_by=access.exporter(request.user),
+        requested_by=access.exporter(request.user, with_payloads=line.with_payloads),
         with_csv=line.with_csv,
         with_payloads=line.with_payloads,
         at=timezone.now(),
@@ -107,6 +108,7 @@ def cancel(request: HttpRequest, export_id: str) -> HttpResponse:
 def download(request: HttpRequest, export_id: str) -> HttpResponseBase:
     """The file, whole or a part of it; who got it is kept before it is given."""
     line = _seen(request, export_id)
+    person = access.exporter(request.user, with_payloads=line.with_payloads)
     if line.status == ExportJobStatus.EXPIRED:
         return render(request, "audit/export_gone.html", {"export": line}, status=410)
     if line.status != ExportJobStatus.SUCCEEDED or line.file_sha256 is None:
@@ -118,7 +120,7 @@ def download(request: HttpRequest, export_id: str) -> HttpResponseBase:
     if request.method == "GET":
         access.record(
             action=AccessAction.EXPORT_DOWNLOADED,
-            user_id=access.exporter(request.user),
+            user_id=person,
             run_id=line.run_id,
             object_id=line.export_id,
             at=timezone.now(),

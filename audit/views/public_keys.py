@@ -37,7 +37,7 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 @login_not_required
-@page()
+@page(needs=None)
 def public_keys(request: HttpRequest) -> HttpResponse:
     """Every key that ever signed here, what became of it, and how to check without us."""
     context = {

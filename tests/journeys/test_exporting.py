@@ -6,7 +6,6 @@ import re
 import zipfile
 
 import pytest
-from django.contrib.auth.models import Group
 
 from audit import exports
 from audit.exports import jobs
@@ -21,7 +20,6 @@ def _var(settings, tmp_path, monkeypatch, auditor):
     settings.LANDSCAPE_VAR = tmp_path / "var"
     settings.SIGNING_KEY_FILE = tmp_path / "var" / "secrets" / "signing_key.pem"
     monkeypatch.setattr("audit.tasks._ring", lambda *_: None)
-    auditor.groups.add(Group.objects.get(name="exporter"))
 
 
 def test_ask_watch_and_take_home(page, dark_page, screenshot, axe, tmp_path):

@@ -32,9 +32,14 @@ def _unheard(monkeypatch):
 
 
 @pytest.fixture
-def exporter(auditor, signed_in):
-    auditor.groups.add(Group.objects.get(name="exporter"))
-    return signed_in
+def somebody(person):
+    return person("exporter")
+
+
+@pytest.fixture
+def exporter(somebody, client):
+    client.force_login(somebody)
+    return client
 
 
 def ask(user=None, run=None, **asked):
@@ -51,10 +56,9 @@ def page_of(export):
 
 
 @pytest.fixture
-def ready(auditor, transactional_db):
+def ready(somebody, transactional_db):
     """An export of a whole run, made by the producer itself."""
-    auditor.groups.add(Group.objects.get(name="exporter"))
-    export = ask(auditor, make_world().run, with_csv=True)
+    export = ask(somebody, make_world().run, with_csv=True)
     exports.produce(export_id=export.pk, owner="w")
     export.refresh_from_db()
     assert export.status == Status.SUCCEEDED, export.error_text
@@ -62,32 +66,35 @@ def ready(auditor, transactional_db):
 
 
 class TestAsking:
-    def test_is_on_the_run_page_of_those_who_may(self, auditor, signed_in):
+    def test_is_on_the_run_page_of_those_who_may(self, client_of):
         address = reverse("audit:run", args=[make_world().run.run_id])
-        assert 'action="/runs/' not in signed_in.get(address).text
 
-        auditor.groups.add(Group.objects.get(name="exporter"))
+        assert 'action="/runs/' not in client_of("viewer").get(address).text
+        text = client_of("exporter").get(address).text
+        assert 'exports/" class="filters"' in text
+        assert "with payloads" not in text
+        assert "with payloads" in client_of("auditor").get(address).text
 
-        assert 'exports/" class="filters"' in signed_in.get(address).text
-
-    def test_makes_a_job_and_leads_to_its_page(self, exporter, auditor):
+    def test_makes_a_job_and_leads_to_its_page(self, exporter, somebody):
         run = make_run()
 
         answer = exporter.post(f"/runs/{run.run_id}/exports/", {"format": "both"})
 
         export = Export.objects.get()
         assert answer.url == page_of(export)
-        assert (export.run_id, export.requested_by) == (run.run_id, auditor.pk)
+        assert (export.run_id, export.requested_by) == (run.run_id, somebody.pk)
         assert export.with_csv
         assert not export.with_payloads
         assert "waits for a worker" in exporter.get(answer.url).text
 
-    def test_is_refused_to_others(self, signed_in, client):
+    def test_is_refused_to_others(self, client_of, client):
         address = f"/runs/{make_run().run_id}/exports/"
+        viewer = client_of("viewer")
 
-        assert signed_in.post(address).status_code == 403
+        assert viewer.post(address).status_code == 403
         assert client.post(address).url.startswith("/accounts/login/")
-        assert signed_in.get("/exports/").status_code == 403
+        assert viewer.get("/exports/").status_code == 403
+        assert client_of("administrator").post(address).status_code == 403
         assert not Export.objects.exists()
 
     @pytest.mark.parametrize(
@@ -102,8 +109,8 @@ class TestAsking:
 
 
 class TestSeeing:
-    def test_is_for_ones_own_only(self, exporter, auditor):
-        own, other = ask(auditor), ask()
+    def test_is_for_ones_own_only(self, exporter, somebody):
+        own, other = ask(somebody), ask()
 
         text = exporter.get("/exports/").text
 
@@ -112,30 +119,37 @@ class TestSeeing:
         assert exporter.get(page_of(other)).status_code == 404
         assert exporter.post(f"{page_of(other)}cancel/").status_code == 404
 
+    def test_needs_both_rights_for_payloads(self, exporter, client_of):
+        address = f"/runs/{make_run().run_id}/exports/"
+
+        assert exporter.post(address, {"payloads": "yes"}).status_code == 403
+        assert not Export.objects.exists()
+        assert client_of("auditor").post(address, {"payloads": "yes"}).status_code == 302
+
     @pytest.mark.parametrize("group", ["auditor", "administrator"])
-    def test_is_for_everybodys_in_some_groups(self, exporter, auditor, group):
-        auditor.groups.add(Group.objects.get(name=group))
+    def test_is_for_everybodys_in_some_groups(self, exporter, somebody, group):
+        somebody.groups.add(Group.objects.get(name=group))
         other = ask()
 
         assert page_of(other) in exporter.get("/exports/").text
         assert exporter.get(page_of(other)).status_code == 200
 
     def test_only_reads_and_costs_the_same_at_two_sizes(
-        self, exporter, auditor, read_only, count_queries
+        self, exporter, somebody, read_only, count_queries
     ):
-        ask(auditor)
+        ask(somebody)
         with read_only():
             few = count_queries(lambda: exporter.get("/exports/"))
         for _ in range(20):
-            ask(auditor)
+            ask(somebody)
 
         assert count_queries(lambda: exporter.get("/exports/")) == few
 
-    def test_goes_by_pages(self, auditor):
-        made = [ask(auditor).pk for _ in range(5)]
+    def test_goes_by_pages(self, somebody):
+        made = [ask(somebody).pk for _ in range(5)]
         seen, after = [], None
         while True:
-            found = exports.list_exports(seen_by=auditor.pk, at=NOON, after=after, limit=2)
+            found = exports.list_exports(seen_by=somebody.pk, at=NOON, after=after, limit=2)
             seen += [line.export_id for line in found.lines]
             after = found.next_after
             if after is None:
@@ -144,8 +158,8 @@ class TestSeeing:
         assert sorted(seen) == sorted(made)
         assert len(seen) == 5
 
-    def test_tells_records_rate_and_what_remains(self, exporter, auditor):
-        claim = taken(ask(auditor))
+    def test_tells_records_rate_and_what_remains(self, exporter, somebody):
+        claim = taken(ask(somebody))
         change(
             claim.export,
             "records_done = 300, records_total = 1200, step = 'writing',"
@@ -166,10 +180,10 @@ class TestSeeing:
         assert "<noscript><meta http-equiv" in text
 
     @pytest.mark.parametrize("word", Status.values)
-    def test_has_words_for_every_status(self, exporter, auditor, word):
+    def test_has_words_for_every_status(self, exporter, somebody, word):
         from tests.exports.test_jobs import complete
 
-        row = complete(word) | {"requested_by": auditor.pk, "provisional": True}
+        row = complete(word) | {"requested_by": somebody.pk, "provisional": True}
         export = Export.objects.create(**row)
 
         text = exporter.get(page_of(export)).text
@@ -183,23 +197,24 @@ class TestSeeing:
 
 
 class TestStopping:
-    def test_cancels_and_says_so(self, exporter, auditor):
-        export = ask(auditor)
+    def test_cancels_and_says_so(self, exporter, somebody):
+        export = ask(somebody)
 
         answer = exporter.post(f"{page_of(export)}cancel/", follow=True)
 
         assert "was stopped before there was a file" in answer.text
 
-    def test_is_too_late_when_it_has_ended(self, exporter, auditor):
-        claim = taken(ask(auditor))
+    def test_is_too_late_when_it_has_ended(self, exporter, somebody):
+        claim = taken(ask(somebody))
         published(claim)
 
         answer = exporter.post(f"{page_of(claim.export)}cancel/", follow=True)
 
         assert "is succeeded and cannot become cancelled" in answer.text
 
-    def test_asks_for_the_same_again(self, exporter, auditor):
-        export = ask(auditor, with_payloads=True)
+    def test_asks_for_the_same_again(self, exporter, somebody):
+        somebody.groups.add(Group.objects.get(name="auditor"))
+        export = ask(somebody, with_payloads=True)
         exports.cancel(export_id=export.pk)
 
         answer = exporter.post(f"{page_of(export)}again/")
@@ -213,8 +228,8 @@ class TestDownload:
     def get(self, client, export, **headers):
         return client.get(f"{page_of(export)}download/", headers=headers)
 
-    def test_gives_the_file_under_a_name_of_ours(self, signed_in, ready, auditor):
-        answer = self.get(signed_in, ready)
+    def test_gives_the_file_under_a_name_of_ours(self, exporter, ready, somebody):
+        answer = self.get(exporter, ready)
         content = b"".join(answer.streaming_content)
 
         assert len(content) == ready.file_bytes == int(answer["Content-Length"])
@@ -224,16 +239,16 @@ class TestDownload:
         assert answer["X-Content-Type-Options"] == "nosniff"
         assert "no-store" in answer["Cache-Control"]
         event = AccessEvent.objects.get()
-        assert (event.user_id, event.object_id) == (auditor.pk, ready.pk)
+        assert (event.user_id, event.object_id) == (somebody.pk, ready.pk)
 
     @pytest.mark.parametrize(
         ("asked", "start", "end"),
         [("bytes=0-9", 0, 10), ("bytes=100-", 100, None), ("bytes=-7", -7, None)],
     )
-    def test_gives_a_part(self, signed_in, ready, asked, start, end):
-        whole = b"".join(self.get(signed_in, ready).streaming_content)
+    def test_gives_a_part(self, exporter, ready, asked, start, end):
+        whole = b"".join(self.get(exporter, ready).streaming_content)
 
-        answer = self.get(signed_in, ready, range=asked)
+        answer = self.get(exporter, ready, range=asked)
 
         assert answer.status_code == 206
         assert b"".join(answer.streaming_content) == whole[start:end]
@@ -242,38 +257,38 @@ class TestDownload:
         assert answer["Content-Range"] == f"bytes {first}-{last}/{len(whole)}"
 
     @pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "lines=1-2", "bytes=-", "bytes=9-2"])
-    def test_gives_the_whole_where_a_part_makes_no_sense(self, signed_in, ready, asked):
-        answer = self.get(signed_in, ready, range=asked)
+    def test_gives_the_whole_where_a_part_makes_no_sense(self, exporter, ready, asked):
+        answer = self.get(exporter, ready, range=asked)
 
         assert answer.status_code == 200
         assert len(b"".join(answer.streaming_content)) == ready.file_bytes
 
-    def test_heeds_what_the_client_has_already(self, signed_in, ready):
+    def test_heeds_what_the_client_has_already(self, exporter, ready):
         tag = f'"{ready.file_sha256}"'
 
-        assert self.get(signed_in, ready, if_none_match=tag).status_code == 304
-        assert self.get(signed_in, ready, if_match='"x"').status_code == 412
-        assert self.get(signed_in, ready, range=f"bytes={10**9}-").status_code == 416
-        other = self.get(signed_in, ready, range="bytes=0-1", if_range='"x"')
+        assert self.get(exporter, ready, if_none_match=tag).status_code == 304
+        assert self.get(exporter, ready, if_match='"x"').status_code == 412
+        assert self.get(exporter, ready, range=f"bytes={10**9}-").status_code == 416
+        other = self.get(exporter, ready, range="bytes=0-1", if_range='"x"')
         assert other.status_code == 200
         other.close()
 
-    def test_is_over_when_it_has_expired(self, signed_in, ready):
+    def test_is_over_when_it_has_expired(self, exporter, ready):
         change(ready, "expires_at = clock_timestamp(), status = 'expired'")
 
-        answer = self.get(signed_in, ready)
+        answer = self.get(exporter, ready)
 
         assert answer.status_code == 410
         assert "Ask for it again" in answer.text
 
-    def test_is_not_there_before_it_is_made_nor_for_others(self, exporter, auditor):
-        assert self.get(exporter, ask(auditor)).status_code == 404
+    def test_is_not_there_before_it_is_made_nor_for_others(self, exporter, somebody):
+        assert self.get(exporter, ask(somebody)).status_code == 404
         assert self.get(exporter, ask()).status_code == 404
         assert not AccessEvent.objects.exists()
 
 
 class TestApi:
-    def test_asks_and_tells(self, exporter, auditor):
+    def test_asks_and_tells(self, exporter, somebody):
         run = make_run(status="running")
         address = f"/api/v1/runs/{run.run_id}/exports/"
 
@@ -282,11 +297,11 @@ class TestApi:
         assert asked.status_code == 202
         told = asked.json()
         assert (told["status"], told["format"], told["provisional"]) == ("requested", "both", True)
-        assert told["requested_by"] == auditor.username
+        assert told["requested_by"] == somebody.username
         assert exporter.get(f"/api/v1/exports/{told['export_id']}/").json() == told
         assert exporter.get(address).json() == {"results": [told], "next": None}
 
-    def test_refuses_in_the_one_shape(self, exporter, signed_in):
+    def test_refuses_in_the_one_shape(self, exporter):
         address = f"/api/v1/runs/{make_run().run_id}/exports/"
 
         for asked in ({"format": "xml"}, {"surprise": 1}):
@@ -296,8 +311,8 @@ class TestApi:
         assert exporter.get("/api/v1/runs/x/exports/").status_code == 404
         assert exporter.get("/api/v1/exports/x/").status_code == 404
 
-    def test_refuses_who_may_not(self, signed_in):
-        answer = signed_in.post(f"/api/v1/runs/{make_run().run_id}/exports/")
+    def test_refuses_who_may_not(self, client_of):
+        answer = client_of("viewer").post(f"/api/v1/runs/{make_run().run_id}/exports/")
 
         assert answer.status_code == 403
         assert "exporter" in answer.json()["error"]["message"]

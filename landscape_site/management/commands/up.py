@@ -26,12 +26,14 @@ from typing import Any, NoReturn
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 from django.utils import timezone
 
 from audit.management.demo import story
+from audit.vocabulary import Role
 from landscape_site import services
 from landscape_site.places import ServicesUnavailable
 from landscape_site.supervisor import Child, ChildFailed, Supervisor
@@ -154,6 +156,8 @@ def listen(port: int) -> socket.socket:
 def first_administrator() -> str:
     """Create the administrator if there is no user at all.
 
+    In a trial it has every role, so that one person can see everything; what needs two people
+    still needs a second one. In production it gives roles to others, and has no more itself.
     Returns the password if it was invented here and somebody has to be told.
     """
     users = get_user_model().objects
@@ -161,7 +165,9 @@ def first_administrator() -> str:
         return ""
     given = settings.ENV.admin_password
     invented = "" if given else secrets.token_urlsafe(12)
-    users.create_superuser(ADMINISTRATOR, password=given or invented)
+    person = users.create_superuser(ADMINISTRATOR, password=given or invented)
+    roles = [Role.ADMINISTRATOR] if settings.PRODUCTION else list(Role)
+    person.groups.set(Group.objects.filter(name__in=roles))
     return invented
 
 
