@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from audit.canonical import sha256
 from audit.errors import CannotBeSealed
 from audit.evidence import lines, store
-from audit.evidence.records import BY_NAME, SEAL, RecordType
+from audit.evidence.records import BY_NAME, RECORD_TYPES, SEAL, RecordType, schema_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,20 +60,48 @@ def differences(seals: Sequence[Seal]) -> Iterator[Difference]:
     run_id = str(seals[0].run_id)
     segments = segments_of(seals[-1])
     streams = [store.read_lines(segments, start=seal.first_leaf) for seal in seals]
-    counts = [json.loads(seal.counts_json) for seal in seals]
-    for seal, stream in zip(seals, streams, strict=True):
-        yield from _seal_record(seal, next(stream, b""))
-    for kind in sealed_types(seals[-1]):
+    firsts = [next(stream, b"") for stream in streams]
+    counts = [counts_told(seal, line) for seal, line in zip(seals, firsts, strict=True)]
+    for seal, line in zip(seals, firsts, strict=True):
+        yield from seal_record(seal, line)
+    for kind in types_told(seals[-1], firsts[-1]):
         parts = [
             islice(stream, count.get(kind.name, 0))
             for stream, count in zip(streams, counts, strict=True)
         ]
-        yield from _merged(kind, _latest(kind, parts), lines.lines(kind, run_id))
+        yield from merged(kind, parts, lines.lines(kind, run_id))
 
 
 def segments_of(seal: Seal) -> list[store.Segment]:
-    """The files of records up to this seal."""
-    return [store.Segment(**each) for each in json.loads(seal.segments_json)]
+    """The files of records up to this seal.
+
+    Raises:
+        SealedTextDamaged: the seal does not say which.
+    """
+    try:
+        return [store.Segment(**each) for each in json.loads(seal.segments_json)]
+    except (ValueError, TypeError) as error:
+        message = f"segments_json of {seal} names no files: {error}"
+        raise store.SealedTextDamaged(message) from error
+
+
+def counts_told(seal: Seal, line: bytes) -> dict[str, int]:
+    """How many records of each type an epoch has: by its own sealed record, where that is there."""
+    told = json.loads(line)["counts_json"] if line else seal.counts_json
+    counts: dict[str, int] = json.loads(told)
+    return counts
+
+
+def types_told(seal: Seal, line: bytes) -> list[RecordType]:
+    """The record types that were sealed, also where the seal's schema is not that schema now.
+
+    Raises:
+        CannotBeSealed: the schema names a type that this version does not know.
+    """
+    told = json.loads(line)["schema_sha256"] if line else None
+    if told == schema_sha256() != sha256(str(seal.schema_json).encode()):
+        return list(RECORD_TYPES)
+    return sealed_types(seal)
 
 
 def sealed_types(seal: Seal) -> list[RecordType]:
@@ -111,7 +139,7 @@ def seal_line(seal: Seal, *, schema_sha256: str) -> bytes:
     return lines.line_of(SEAL, record | {"schema_sha256": schema_sha256})
 
 
-def _seal_record(seal: Seal, sealed: bytes) -> Iterator[Difference]:
+def seal_record(seal: Seal, sealed: bytes) -> Iterator[Difference]:
     """The seal's own record: what the database says of the seal is what was signed."""
     told = sha256(str(seal.schema_json).encode())
     current = seal_line(seal, schema_sha256=told)
@@ -135,9 +163,11 @@ def _latest(kind: RecordType, parts: Sequence[Iterable[bytes]]) -> Iterator[byte
         yield line
 
 
-def _merged(
-    kind: RecordType, sealed: Iterator[bytes], current: Iterator[bytes]
+def merged(
+    kind: RecordType, parts: Sequence[Iterable[bytes]], current: Iterator[bytes]
 ) -> Iterator[Difference]:
+    """The records of a type that differ: of each epoch what was sealed, against what is there."""
+    sealed = _latest(kind, parts)
     was, is_ = next(sealed, None), next(current, None)
     while was is not None or is_ is not None:
         if was == is_:

@@ -28,6 +28,9 @@ VOLATILE = {
     },
 }
 
+# Columns of plain text in which a pipeline says what went wrong, in its own words.
+_TOLD = {"error", "error_message"}
+
 
 @dataclass(frozen=True)
 class RecordType:
@@ -45,6 +48,13 @@ class RecordType:
     def of_type(self, *kinds: str) -> tuple[str, ...]:
         """The columns of these types."""
         return tuple(name for name, kind in self.columns if kind in kinds)
+
+    @property
+    def holds_contents(self) -> bool:
+        """Whether its lines can hold what pipelines worked on or were told: texts of any kind."""
+        return self.name != "seal" and any(
+            kind == "json_text" or name in _TOLD for name, kind in self.columns
+        )
 
     def described(self) -> dict[str, Any]:
         """The type as `schema.json` holds it."""

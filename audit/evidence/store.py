@@ -114,10 +114,7 @@ class Writer:
         packed = self._file.tell()
         self._file.seek(0)
         name = self._digest.hexdigest()
-        tiles = [
-            block_root(self._leaves[start : start + WIDTH])
-            for start in range(0, len(self._leaves) - WIDTH + 1, WIDTH)
-        ]
+        tiles = tiles_of(self._leaves)
         # The text last: where it is, its hashes are too.
         _save(_place("leaves", name), ContentFile(b"".join(self._leaves)))
         _save(_place("tiles", name), ContentFile(b"".join(tiles)))
@@ -134,6 +131,12 @@ class Writer:
                 root=block_root(tiles).hex() if whole else None,
             )
         )
+
+
+def tiles_of(leaves: Sequence[bytes]) -> list[bytes]:
+    """The roots of the complete tiles over these hashes of lines."""
+    starts = range(0, len(leaves) - WIDTH + 1, WIDTH)
+    return [block_root(leaves[start : start + WIDTH]) for start in starts]
 
 
 def read_lines(segments: Iterable[Segment], *, start: int = 0) -> Iterator[bytes]:

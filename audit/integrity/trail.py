@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 
 from audit import findings
-from audit.evidence import comparing, lines, log, merkle, notes, seals, store
+from audit.errors import AuditError
+from audit.evidence import comparing, lines, log, notes, salvage, seals, signing, store
 from audit.models import Run, Seal
 from audit.vocabulary import FindingLevel
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from audit.evidence.comparing import Difference
+    from audit.vocabulary import SealReason
 
 CHANGED = "SEAL_CHANGED"
 GONE = "SEAL_GONE"
@@ -59,7 +60,8 @@ class TrailReport:
 def check_run(*, run_id: str, at: datetime) -> TrailReport:
     """Compare a run with its seals; keep the result and the findings. Memory does not grow.
 
-    A run that was never sealed has no epoch in its report, and nothing is kept.
+    A run that was never sealed has no epoch in its report, and nothing is kept. Where sealed text
+    is damaged, that is told, and what is left of it still names records that differ.
     """
     report = TrailReport(run_id)
     with lines.snapshot():
@@ -68,17 +70,8 @@ def check_run(*, run_id: str, at: datetime) -> TrailReport:
             return report
         report.epoch, report.records = sealed[-1].epoch, sealed[-1].size
         try:
-            _prove(sealed)
-            why = seals.growth(sealed)
-            for found in comparing.differences(sealed):
-                if seals.explained(found, why):
-                    report.pending += 1
-                    continue
-                report.count += 1
-                if len(report.differences) < _LISTED:
-                    report.differences.append(found)
-            report.broken += [] if why else _grade(sealed[-1])
-        except (notes.NoteRefused, store.SealedTextDamaged, ValueError, KeyError) as error:
+            _compare(sealed, report)
+        except (AuditError, store.SealedTextDamaged, ValueError, KeyError, OSError) as error:
             report.broken.append(str(error))
     with transaction.atomic():
         seals.note_check(
@@ -93,6 +86,53 @@ def check_run(*, run_id: str, at: datetime) -> TrailReport:
     return report
 
 
+def _compare(sealed: list[Seal], report: TrailReport) -> None:
+    condition = salvage.inspect(sealed, [_signed(seal, report) for seal in sealed])
+    report.broken += condition.broken
+    if condition.contradicted and not condition.damaged:
+        # Text that was exchanged as a whole says nothing about records.
+        return
+    result, why = salvage.Salvaged(), _growth(sealed, condition)
+    differing = (
+        salvage.differences(sealed, condition, result)
+        if condition.damaged
+        else comparing.differences(sealed)
+    )
+    for found in differing:
+        if seals.explained(found, why):
+            report.pending += 1
+            continue
+        report.count += 1
+        if len(report.differences) < _LISTED:
+            report.differences.append(found)
+    report.broken += result.missed
+    if result.unknown:
+        report.broken.append(f"{result.unknown:,} records cannot be compared for that")
+    report.broken += [] if why else _grade(sealed[-1])
+
+
+def _signed(seal: Seal, report: TrailReport) -> notes.Checkpoint | None:
+    """What was signed, also where the seal says something else; None where nothing holds."""
+    try:
+        return seals.verified(seal)
+    except (notes.NoteRefused, ValueError) as error:
+        report.broken.append(str(error))
+    try:
+        found = notes.open_checkpoint(str(seal.checkpoint), keys=signing.trusted())
+    except (notes.NoteRefused, ValueError):
+        return None
+    return found if found.origin == seals.origin_of(str(seal.run_id)) else None
+
+
+def _growth(sealed: list[Seal], condition: salvage.Condition) -> SealReason | None:
+    try:
+        return seals.growth(sealed)
+    except (store.SealedTextDamaged, ValueError, KeyError):
+        if not condition.damaged:
+            raise
+        return None
+
+
 def check_log() -> list[str]:
     """What is wrong with the seal log: its tree, its signatures, seals that it lacks."""
     return log.faults()
@@ -101,24 +141,6 @@ def check_log() -> list[str]:
 def sealed_runs() -> list[str]:
     """Every run that has a seal, in the order of their ids."""
     return list(Seal.objects.filter(epoch=1).order_by("run_id").values_list("run_id", flat=True))
-
-
-def _prove(sealed: list[Seal]) -> None:
-    """The signatures, and that the sealed text leads to every signed root.
-
-    Raises:
-        NoteRefused: a signature or a root is wrong.
-        SealedTextDamaged: text is gone or is another one.
-    """
-    every = store.read_lines(comparing.segments_of(sealed[-1]))
-    tree = merkle.Tree()
-    for seal in sealed:
-        seals.verified(seal)
-        for line in islice(every, seal.size - tree.size):
-            tree.add(merkle.leaf_hash(line[:-1]))
-        if tree.size != seal.size or tree.root().hex() != seal.root:
-            message = f"the sealed text of {seal} does not lead to the root that was signed"
-            raise notes.NoteRefused(message)
 
 
 def _grade(last: Seal) -> list[str]:

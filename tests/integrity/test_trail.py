@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import random
 import re
-import shutil
 
-import psycopg
 import pytest
 from django.conf import settings as live
 from django.core.management import call_command
 
-from audit import findings, imports, recorder
-from audit.evidence import lines, records, seals
+from audit import findings, recorder
+from audit.evidence import comparing, lines, records, seals, store
 from audit.integrity import trail
-from audit.models import AUDIT_MODELS, Finding, Run, SealCheck
-from tests import audit_files
+from audit.models import Finding, Run, Seal, SealCheck
 from tests.builders import NOON, after_noon, make_run, make_world
 from tests.recorder import world as told
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner"], transaction=True)
-
-MODELS = {model._meta.db_table: model for model in AUDIT_MODELS}
 
 
 def sealed(rows=4):
@@ -260,82 +254,156 @@ class TestRunsThatGoOn:
         assert not report.pending
 
 
-class TestMutations:
-    """A superuser edits any column, deletes, inserts or swaps: found and located, each time."""
+class TestDamage:
+    """What was sealed is spoilt itself: that is told, and what is left still names records."""
 
-    @pytest.fixture
-    def run_id(self, tmp_path):
-        if not audit_files.DATA.is_dir():
-            pytest.skip("needs the real databases")
-        shutil.copy(audit_files.DATA / "era-a" / "fork_coalesce" / "audit.db", tmp_path)
-        report = imports.import_file(
-            tmp_path / "audit.db", at=NOON, payload_folder=None, progress=lambda *_told: None
-        )
-        run = max(report.runs, key=lambda each: sum(each.records.values()))
-        seals.seal_run(run_id=run.run_id, at=after_noon(100))
-        return run.run_id
+    def file_of(self, kind):
+        (path,) = (live.LANDSCAPE_VAR / "seals" / kind).glob("*/*")
+        return path
 
-    def test_are_all_found(self, run_id, rounds, tamper):
-        chance = random.Random(5)
-        kinds = [kind for kind in records.RECORD_TYPES if MODELS[kind.table].objects.exists()]
-        left = rounds(600)
-        while left:
-            kind = chance.choice(kinds)
-            record = chance.choice(list(MODELS[kind.table].objects.filter(run_id=run_id).values()))
-            statement = self.mutation(kind, record, chance)
-            try:
-                tamper(statement)
-            except psycopg.errors.IntegrityError:
-                continue  # a rule of the table itself: try another one
-            left -= 1
-
-            report = check(run_id)
-
-            assert [each.kind.table for each in report.differences] == [kind.table], statement
-            assert str(record[kind.key[-1]]) in report.differences[0].key
-            kept = Finding.objects.filter(level="error", table_name=kind.table).count()
-            # A finding belongs to a run: there is none where that very record is gone.
-            assert kept == Run.objects.filter(run_id=run_id).count()
-            self.put_back(kind, record, tamper)
-        assert check(run_id).ok
-
-    def mutation(self, kind, record, chance):
-        """Remove one record, or change one column of it."""
-        where = self.where(kind, record)
-        if chance.random() < 0.2:
-            return f'DELETE FROM "{kind.table}" WHERE {where}'
-        forms = {name: form for name, form in kind.columns if name not in {"run_id", *kind.key}}
-        name = chance.choice(list(forms))
-        other = {
-            "string": "left(coalesce({0}, ''), 31) || 'x'",
-            "json_text": "coalesce({0}, '') || ' '",
-            "integer": "coalesce({0}, 0) + 1",
-            "int64": "coalesce({0}, 0) + 1",
-            "double": "coalesce({0}, 0) + 0.001",
-            "boolean": "NOT {0}",
-            "timestamp": "coalesce({0}, now()) + interval '1 microsecond'",
-        }[forms[name]].format(f'"{name}"')
-        if record[name] is not None and chance.random() < 0.2:
-            other = "NULL"
-        return f'UPDATE "{kind.table}" SET "{name}" = {other} WHERE {where}'
-
-    def where(self, kind, record):
-        parts = {name: record[name] for name in ("run_id", *kind.key)}
-        return " AND ".join(f"\"{name}\" = '{value}'" for name, value in parts.items())
-
-    def put_back(self, kind, record, tamper):
-        names = ", ".join(f'"{name}"' for name in record)
-        marks = ", ".join(["%s"] * len(record))
+    def test_of_text_leaves_the_hashes_of_its_lines(self, tamper):
+        world = sealed()
+        self.file_of("segments").unlink()
+        row = world.rows[2]
         tamper(
-            f'DELETE FROM "{kind.table}" WHERE {self.where(kind, record)}',
-            (f'INSERT INTO "{kind.table}" ({names}) VALUES ({marks})', list(record.values())),
+            f"UPDATE rows SET source_data_hash = 'x' WHERE row_id = '{row.row_id}'",
+            "DELETE FROM token_outcomes WHERE token_id = '" + world.tokens[0].token_id + "'",
         )
 
-    def test_are_never_imagined(self, rounds):
-        """No false alarm on clean runs."""
-        for rows in range(rounds(50)):
-            world = sealed(rows=rows % 7 + 1)
-            assert check(world.run.run_id).ok
+        report = check(world.run.run_id)
+
+        (found,) = report.differences
+        assert (found.kind.table, found.key) == ("rows", f"2/{row.row_id}")
+        gone, *missed = report.broken
+        assert "is gone" in gone
+        assert [each.split(" of ")[1].split()[0] for each in missed] == ["rows", "token_outcomes"]
+        assert set(Finding.objects.values_list("code", flat=True)) == {"SEAL_ADDED", "SEAL_BROKEN"}
+
+    def test_of_text_alone_accuses_no_record(self):
+        world = sealed()
+        self.file_of("segments").write_bytes(b"")
+
+        report = check(world.run.run_id)
+
+        assert (report.differences, len(report.broken)) == ([], 1)
+
+    def test_of_text_and_hashes_leaves_nothing_to_compare_with(self, tamper):
+        world = sealed()
+        self.file_of("segments").unlink()
+        self.file_of("leaves").unlink()
+        tamper("UPDATE rows SET source_data_hash = 'x'")
+
+        report = check(world.run.run_id)
+
+        assert not report.differences
+        assert f"{report.records - 1} records cannot be compared" in report.broken[-1]
+
+    @pytest.mark.parametrize("spoil", ["remove", "flip", "cut"])
+    def test_of_hashes_does_not_stop_anything(self, spoil, tamper):
+        world = sealed()
+        path = self.file_of("leaves")
+        content = bytearray(path.read_bytes())
+        content[40] ^= 1
+        path.unlink() if spoil == "remove" else path.write_bytes(
+            content if spoil == "flip" else content[:-5]
+        )
+        tamper("UPDATE nodes SET plugin_version = '9' WHERE node_type = 'sink'")
+
+        report = check(world.run.run_id)
+
+        assert [each.key for each in report.differences] == [world.sink.node_id]
+        assert report.broken[0].startswith("the hashes of segment")
+
+    def test_of_spoilt_hashes_is_not_believed(self, tamper):
+        """Who can spoil text can spoil hashes: they must lead to the signed root."""
+        world = sealed()
+        self.file_of("segments").unlink()
+        path = self.file_of("leaves")
+        content = bytearray(path.read_bytes())
+        content[40] ^= 1
+        path.write_bytes(content)
+
+        report = check(world.run.run_id)
+
+        assert not report.differences
+        assert "does not lead to the root" in report.broken[1]
+        assert "cannot be compared" in report.broken[2]
+
+    def test_of_one_file_leaves_the_others(self, monkeypatch, tamper):
+        monkeypatch.setattr(store, "SEGMENT", 256)
+        world = sealed(rows=120)
+        segments = comparing.segments_of(Seal.objects.get())
+        assert len(segments) == 3
+        (live.LANDSCAPE_VAR / "seals" / store._place("segments", segments[1].sha256)).unlink()
+        tamper(
+            "UPDATE rows SET source_data_hash = 'x' WHERE row_index IN (3, 110)",
+            "UPDATE node_states SET input_hash = 'x' WHERE step_index = 2",
+            "DELETE FROM node_states WHERE step_index = 1",
+        )
+
+        report = check(world.run.run_id)
+
+        kinds = [each.kind.table for each in report.differences]
+        assert kinds.count("rows") == 2
+        in_good_text = [each for each in report.differences if each.sealed]
+        assert any(each.kind.table == "node_states" for each in in_good_text)
+        assert report.count > 120
+        assert any("node_states changed or are gone" in each for each in report.broken)
+
+    @pytest.mark.parametrize(
+        ("change", "told_of"),
+        [
+            ("segments_json = 'nonsense'", "segments_json of epoch 1 of"),
+            ("segments_json = '[1]'", "segments_json of epoch 1 of"),
+            (
+                'segments_json = replace(segments_json, \'"sha256": "\', \'"sha256": "0\')',
+                "is gone",
+            ),
+            ("segments_json = replace(segments_json, '\"crc32\": ', '\"crc32\": 1')", "otherwise"),
+            (
+                "segments_json = replace(segments_json, '\"records\": ', '\"records\": 1')",
+                "records",
+            ),
+        ],
+    )
+    def test_of_the_list_of_files_is_named(self, change, told_of, tamper):
+        world = sealed()
+        tamper(f"UPDATE seals SET {change}")
+
+        report = check(world.run.run_id)
+
+        assert told_of in " ".join(report.broken)
+        assert not report.differences
+
+    @pytest.mark.parametrize(
+        ("column", "old", "new"), [("counts", '"row":4', '"row":9'), ("schema", "row_id", "row_ix")]
+    )
+    def test_of_what_a_seal_says_names_the_seal_alone(self, column, old, new, tamper):
+        world = sealed()
+        tamper(f"UPDATE seals SET {column}_json = replace({column}_json, '{old}', '{new}')")
+
+        (found,) = check(world.run.run_id).differences
+
+        assert str(found).startswith(f"seals 1 has another {column}")
+
+    def test_of_an_older_epoch_is_told_too(self, tamper):
+        told.make_run("r")
+        told.make_token("t")
+        recorder.complete_run(run_id="r", status="failed", at=NOON)
+        seals.seal_run(run_id="r", at=after_noon(100))
+        recorder.resume_run(run_id="r", at=after_noon(150))
+        told.end_token("t")
+        recorder.complete_run(run_id="r", status="completed", at=after_noon(160))
+        second = seals.seal_run(run_id="r", at=after_noon(170))
+        (segment,) = comparing.segments_of(second)
+        (live.LANDSCAPE_VAR / "seals" / store._place("segments", segment.sha256)).unlink()
+        assert check("r").count == 0
+
+        tamper("UPDATE nodes SET plugin_version = '9' WHERE node_type = 'gate'")
+
+        report = check("r")
+        assert [each.kind.table for each in report.differences] == ["nodes"]
+        assert not report.ok
 
 
 class TestTheCommand:
@@ -362,6 +430,21 @@ class TestTheCommand:
         assert '"plugin_name": "output"' in said
         assert "\\u001b[31mred" in said
         assert "\x1b" not in said
+
+    def test_goes_on_behind_a_damaged_run(self, capsys, tamper):
+        first, second = sealed(), sealed(rows=1)
+        tamper(
+            f"UPDATE seals SET segments_json = 'x' WHERE run_id = '{first.run.run_id}'",
+            f"UPDATE rows SET source_data_hash = 'x' WHERE run_id = '{second.run.run_id}'",
+        )
+
+        with pytest.raises(SystemExit) as left:
+            call_command("check_trail", all=True)
+
+        said = capsys.readouterr().err
+        assert left.value.code == 1
+        assert "segments_json of epoch 1" in said
+        assert f"rows 0/{second.rows[0].row_id} has another source_data_hash" in said
 
     def test_names_a_log_that_was_tampered_with(self, capsys, tamper):
         sealed()
