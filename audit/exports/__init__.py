@@ -5,6 +5,7 @@ from __future__ import annotations
 from audit.exports.files import read, tidy
 from audit.exports.jobs import cancel, open_job, ring, settle
 from audit.exports.legacy import LegacyReport, verify_legacy
+from audit.exports.parcel import Parcel, parcel
 from audit.exports.producing import produce
 from audit.exports.proofs import Proven, prove_record
 from audit.exports.standing import (
@@ -21,12 +22,14 @@ __all__ = [
     "Exported",
     "ExportsPage",
     "LegacyReport",
+    "Parcel",
     "Proven",
     "cancel",
     "describe_export",
     "export_run",
     "list_exports",
     "open_job",
+    "parcel",
     "produce",
     "progress_by_type",
     "prove_record",
