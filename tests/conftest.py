@@ -1,5 +1,6 @@
 """Fixtures for every test: two logins, one throw-away database, and the house's own measures."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ from psycopg import sql
 
 from landscape_site.places import Places
 from landscape_site.postgres import create_cluster
-from tests.running import Site, servers, until
+from tests.running import ROOT, Site, servers, until
 
 pytest_plugins = ["tests.browser_fixtures"]
 
@@ -41,12 +42,10 @@ def django_db_setup(django_test_environment, django_db_blocker) -> Iterator[None
     """Create this process's database as the owner, and point the application's login at it."""
     owner = connections["owner"]
     # One database for each process: workers and several sessions at once do not meet.
-    owner.settings_dict["TEST"]["NAME"] = f"test_landscape_{os.getpid()}"
+    name = f"test_landscape_{os.getpid()}"
     with django_db_blocker.unblock():
         _drop_forgotten_databases(owner)
-        name = owner.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
-        owner.close()
-        connections["default"].settings_dict["NAME"] = name
+        _create_database(owner, name)
         login, database = _who_and_where()
         assert login == "landscape_app"
         assert database == name
@@ -59,6 +58,39 @@ def django_db_setup(django_test_environment, django_db_blocker) -> Iterator[None
         for each in connections.all():
             each.close()
         owner.creation.destroy_test_db(settings.DATABASES["owner"]["NAME"], verbosity=0)
+
+
+def _create_database(owner: Any, name: str) -> None:
+    """Copy a database that migrations have filled; the first to need it makes it."""
+    filled = f"filled_landscape_{_schema_digest()}"
+    with owner._nodb_cursor() as cursor:
+        # Until the connection ends: everybody else waits, and then finds it made.
+        cursor.execute("SET lock_timeout = 0")
+        cursor.execute("SELECT pg_advisory_lock(hashtext('filled'))")
+        cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE 'filled\\_%'")
+        found = {name for (name,) in cursor.fetchall()}
+        if filled not in found:
+            for outdated in found:
+                cursor.execute(f'DROP DATABASE IF EXISTS "{outdated}"')
+            half = f"test_{filled}"
+            owner.settings_dict["TEST"]["NAME"] = half
+            owner.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+            owner.close()
+            cursor.execute(f'ALTER DATABASE "{half}" RENAME TO "{filled}"')
+        cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{filled}"')
+    for alias in ("owner", "default"):
+        settings.DATABASES[alias]["NAME"] = connections[alias].settings_dict["NAME"] = name
+
+
+def _schema_digest() -> str:
+    """What an empty database is made from: migrations, models, guards and the apps installed."""
+    digest = hashlib.sha256()
+    folders = ("migrations", "models", "recorder", "management/commands")
+    made_from = [path for folder in folders for path in (ROOT / "audit" / folder).glob("*.py")]
+    others = ("audit/vocabulary.py", "landscape_site/settings.py", "requirements.txt")
+    for path in sorted([*made_from, *map(ROOT.joinpath, others)]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _who_and_where() -> tuple[str, str]:
