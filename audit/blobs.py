@@ -13,7 +13,7 @@ from audit.models import Payload
 from audit.vocabulary import PayloadState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
 # What else a reference may be, beyond what `payloads` says of it.
@@ -29,8 +29,17 @@ INSERT INTO payloads (content_hash, state, size_bytes, recorded_at)
 SELECT ref, state, size, %s
 FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS t (ref, state, size)
 ORDER BY ref
-ON CONFLICT (content_hash) DO UPDATE SET state = excluded.state, size_bytes = excluded.size_bytes
+ON CONFLICT (content_hash) DO UPDATE SET
+    state = excluded.state, size_bytes = excluded.size_bytes,
+    recorded_at = CASE WHEN payloads.state = 'purged' THEN excluded.recorded_at
+                       ELSE payloads.recorded_at END
 WHERE excluded.state = 'available' AND payloads.state <> 'available'
+RETURNING CASE WHEN payloads.purged_at IS NOT NULL THEN payloads.content_hash END
+"""
+
+_PURGE = """
+UPDATE payloads SET state = 'purged', purged_at = %s, purge_plan_id = %s
+WHERE content_hash = ANY(%s)
 """
 
 
@@ -45,19 +54,24 @@ class Kept:
     recorded_at: datetime | None = None
     # The hash that was found instead, where the bytes are corrupted.
     actual_hash: str | None = None
+    # Of the last purge, also where the same contents were recorded again after it.
+    purged_at: datetime | None = None
+    purge_plan_id: int | None = None
 
     def __post_init__(self) -> None:
         if (self.content is not None) != (self.state == PayloadState.AVAILABLE):
             raise ValueError(f"contents that are {self.state} cannot be what was given")
 
 
-def record(*, states: Iterable[tuple[str, str, int | None]], at: datetime) -> None:
+def record(*, states: Iterable[tuple[str, str, int | None]], at: datetime) -> list[str]:
     """Keep what was found, as (reference, state, size in bytes); joins the caller's transaction.
 
-    What is available stays so: a later import without the bytes does not take them away.
-    Writes in batches of 500, so `states` may be a long stream.
+    What is available stays so: a later import without the bytes does not take them away. What was
+    purged and is here again is available again, and returned: a purge may have deleted its bytes
+    since they were stored, so they have to be stored once more. Until the transaction ends, no
+    purge touches them. Writes in batches of 500, so `states` may be a long stream.
     """
-    stream = iter(states)
+    stream, back = iter(states), []
     while batch := list(islice(stream, _BATCH)):
         # One statement cannot touch a row twice; what is there wins over what is not.
         known: dict[str, tuple[str, int | None]] = {}
@@ -74,6 +88,48 @@ def record(*, states: Iterable[tuple[str, str, int | None]], at: datetime) -> No
                     [size for _state, size in known.values()],
                 ],
             )
+            back += [ref for (ref,) in cursor.fetchall() if ref]
+    return back
+
+
+def purge(*, refs: Sequence[str], plan_id: int, at: datetime) -> None:
+    """Put tombstones in the place of contents; their bytes are for `erase`, after the commit.
+
+    The database asks whether a plan that is being executed has each of them, and for holds.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_PURGE, [at, plan_id, list(refs)])
+
+
+def take(*, refs: Sequence[str]) -> set[str]:
+    """Keep everybody else from recording these contents, until the caller's transaction ends.
+
+    Returns those that could be taken: the others are being recorded at this moment.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT content_hash FROM payloads WHERE content_hash = ANY(%s) "
+            "ORDER BY content_hash FOR UPDATE SKIP LOCKED",
+            [list(refs)],
+        )
+        return {ref for (ref,) in cursor.fetchall()}
+
+
+def erase(*, refs: Sequence[str]) -> set[str]:
+    """Delete the bytes behind tombstones, in the caller's transaction; return whose are gone.
+
+    Whoever records the same contents meanwhile waits, and stores them again. What was recorded
+    again before is left alone.
+    """
+    gone = (
+        Payload.objects.select_for_update(of=("self",))
+        .filter(content_hash__in=refs, state=PayloadState.PURGED)
+        .order_by("content_hash")
+        .values_list("content_hash", flat=True)
+    )
+    found = list(gone)
+    payloads.delete(found)
+    return set(found)
 
 
 def keep(*, contents: Mapping[str, bytes], at: datetime) -> None:
@@ -86,7 +142,9 @@ def keep(*, contents: Mapping[str, bytes], at: datetime) -> None:
             (payloads.store(content), PayloadState.AVAILABLE, len(content))
             for content in contents.values()
         ]
-        record(states=states, at=at)
+        back = set(record(states=states, at=at))
+        for content in contents.values() if back else ():
+            payloads.store(content)
 
 
 def find(*, ref: str | None, content_hash: str | None, may_read: bool = True) -> Kept:
@@ -110,19 +168,21 @@ def find_each(*, refs: Iterable[str]) -> Iterator[tuple[str, Kept]]:
 
 def _look(ref: str, known: Payload | None) -> Kept:
     recorded_at = known.recorded_at if known else None
+    purge = {"purged_at": known.purged_at, "purge_plan_id": known.purge_plan_id} if known else {}
     if known and known.state == PayloadState.PURGED:
-        return Kept(state=PayloadState.PURGED, ref=ref, recorded_at=recorded_at)
+        return Kept(state=PayloadState.PURGED, ref=ref, recorded_at=recorded_at, **purge)
     try:
         content = payloads.read(ref)
     except (payloads.PayloadMissing, ValueError):
         # Imported references may be anything; what cannot name a payload has none.
-        return Kept(state=PayloadState.MISSING, ref=ref, recorded_at=recorded_at)
+        return Kept(state=PayloadState.MISSING, ref=ref, recorded_at=recorded_at, **purge)
     except payloads.PayloadCorrupted as error:
         return Kept(
             state=PayloadState.CORRUPTED,
             ref=ref,
             recorded_at=recorded_at,
             actual_hash=error.actual,
+            **purge,
         )
     return Kept(
         state=PayloadState.AVAILABLE,
@@ -130,4 +190,5 @@ def _look(ref: str, known: Payload | None) -> Kept:
         content=content,
         size_bytes=len(content),
         recorded_at=recorded_at,
+        **purge,
     )

@@ -214,6 +214,10 @@ class ColumnFixed(GuardRefused):
     """Changing a column that never changes (SQLSTATE LS003)."""
 
 
+class RetentionRefused(GuardRefused):
+    """A hold, an approval or a purge that is not as it must be (SQLSTATE LS004)."""
+
+
 class ConnectedOtherwise(AuditError):
     """This process is configured for something else than what is asked for."""
 

@@ -14,13 +14,16 @@ import re
 import stat
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, storages
 
 from audit.errors import PayloadNotKept
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _REF = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
@@ -85,6 +88,12 @@ class PayloadFiles(FileSystemStorage):
         sync_folder(target.parent)
         return name
 
+    def sync(self, names: Iterable[str]) -> None:
+        """Make what happened to these names outlast a crash of the machine."""
+        for folder in {Path(self.path(name)).parent for name in names}:
+            if folder.exists():
+                sync_folder(folder)
+
 
 def sync_folder(folder: Path) -> None:
     """Make names in a folder outlast a crash of the machine."""
@@ -143,6 +152,20 @@ def read(ref: str) -> bytes:
     if actual != ref:
         raise PayloadCorrupted(ref, actual)
     return content
+
+
+def delete(refs: Iterable[str]) -> None:
+    """Delete the bytes under each reference, for good; where there are none, nothing is to do.
+
+    Raises:
+        OSError: the storage does not delete.
+        ValueError: one of them is not a reference.
+    """
+    store, names = storages["payloads"], [place(ref) for ref in refs]
+    for name in names:
+        store.delete(name)
+    if isinstance(store, PayloadFiles):
+        store.sync(names)
 
 
 def adopt(ref: str, *, source: Path) -> int:

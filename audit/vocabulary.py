@@ -310,3 +310,68 @@ class Right(TextChoices):
     APPROVE_RETENTION = "approve_retention", "Can approve what others plan, never one's own"
     IMPORT_FILES = "import_files", "Can import audit databases by upload"
     SEE_JOBS = "see_jobs", "Can see workers, queues, imports and jobs"
+
+
+
+
+class PolicyScope(TextChoices):
+    """Which runs a retention policy is about."""
+
+    ALL = "all", "every run"
+    PIPELINE = "pipeline", "the runs of one pipeline"
+    STATUS = "status", "the runs with one status"
+
+
+class HoldScope(TextChoices):
+    """What a legal hold keeps."""
+
+    RUN = "run", "one run"
+    PIPELINE = "pipeline", "every run of one pipeline"
+    EVERYTHING = "everything", "everything"
+
+
+class HoldStatus(TextChoices):
+    """How a legal hold stands; it keeps until it is released."""
+
+    ACTIVE = "active"
+    RELEASE_ASKED = "release_asked", "release asked for"
+    RELEASED = "released"
+
+
+class PlanStatus(TextChoices):
+    """How a purge plan stands; `drafting` lasts only while its list is made."""
+
+    DRAFTING = "drafting"
+    PROPOSED = "proposed", "waiting for a second person"
+    APPROVED = "approved"
+    DECLINED = "declined"
+    EXECUTING = "executing"
+    STOPPING = "stopping"
+    EXECUTED = "executed"
+    STOPPED = "stopped"
+
+
+class PurgeItemStatus(TextChoices):
+    """What became of one payload on a purge plan."""
+
+    PLANNED = "planned"
+    # Its tombstone stands; the bytes follow.
+    PURGED = "purged"
+    ERASED = "erased"
+    # The same contents were recorded again before the bytes went.
+    RECORDED_AGAIN = "recorded_again", "recorded again"
+    SKIPPED = "skipped"
+
+
+class KeepRule(TextChoices):
+    """What keeps a payload, the strongest first."""
+
+    LEGAL_HOLD = "legal_hold", "legal hold"
+    NOT_OVER = "not_over", "the run is not over, or may go on"
+    UNCLEAR = "unclear", "the end of the run is unknown"
+    KEEP_AT_LEAST = "keep_at_least", "too young to be deleted"
+    IN_USE = "in_use", "an export is reading it"
+    NOT_DUE = "not_due", "not due yet"
+    NO_POLICY = "no_policy", "no policy deletes it"
+    # Only when a plan is executed: it went, or was never there.
+    NOT_THERE = "not_there", "its bytes are not there"

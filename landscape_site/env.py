@@ -32,6 +32,7 @@ class Environment:
     export_lease: float
     export_days: float
     export_max_records: int
+    purge_wait: float
 
     @property
     def private_services(self) -> tuple[str, ...]:
@@ -77,6 +78,7 @@ def read() -> Environment:
         export_lease=env.float("LANDSCAPE_EXPORT_LEASE", default=15.0),
         export_days=env.float("LANDSCAPE_EXPORT_DAYS", default=30.0),
         export_max_records=env.int("LANDSCAPE_EXPORT_MAX_RECORDS", default=0),
+        purge_wait=env.float("LANDSCAPE_PURGE_WAIT", default=24.0),
     )
 
 

@@ -41,6 +41,14 @@ LANDSCAPE_EXPORT_LEASE = ENV.export_lease
 LANDSCAPE_EXPORT_DAYS = ENV.export_days
 LANDSCAPE_EXPORT_MAX_RECORDS = ENV.export_max_records
 
+# Seconds between the approval of a purge and its earliest beginning.
+LANDSCAPE_PURGE_WAIT = int(ENV.purge_wait * 60 * 60)
+if (60 * 60 if PRODUCTION else 0) > LANDSCAPE_PURGE_WAIT:
+    raise ImproperlyConfigured(
+        f"LANDSCAPE_PURGE_WAIT is {ENV.purge_wait:g} hours: in production a purge waits for one "
+        "at least, so that somebody can still place a hold."
+    )
+
 SECRET_KEY = ENV.secret_key or places.secret(_PLACES.secret_key)
 # Pages served to people show no tracebacks, in a trial as in production; `runserver` does.
 DEBUG = not PRODUCTION and ENV.may_own

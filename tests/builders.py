@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from audit import summaries
+from django.contrib.auth.models import Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+
+from audit import blobs, summaries
 from audit.models import (
     Artifact,
     ArtifactMember,
@@ -27,6 +31,9 @@ from audit.models import (
     Node,
     NodeState,
     Payload,
+    PurgeItem,
+    PurgePlan,
+    RetentionPolicy,
     RoutingEvent,
     Row,
     Run,
@@ -351,6 +358,76 @@ def make_payload(content_hash: str, **columns: Any) -> Payload:
     """What is known of the bytes behind a reference: they are there."""
     defaults = {"state": "available", "size_bytes": 512, "recorded_at": NOON}
     return Payload.objects.create(content_hash=content_hash, **defaults | columns)
+
+
+def make_purged(*refs: str) -> PurgePlan:
+    """Tombstones in the place of payloads, by a plan as the database demands one.
+
+    Payloads that are not known yet are made. Says nothing in the records of runs.
+    """
+    for ref in refs:
+        Payload.objects.get_or_create(
+            content_hash=ref,
+            defaults={"state": "available", "size_bytes": 512, "recorded_at": NOON},
+        )
+    kind, _ = ContentType.objects.get_or_create(app_label="audit", model="purgeplan")
+    may, _ = Permission.objects.get_or_create(
+        codename="approve_retention",
+        content_type__app_label="audit",
+        defaults={"content_type": kind, "name": "Can approve"},
+    )
+    planner, approver = (User.objects.create_user(f"person {new_id()}") for _ in range(2))
+    approver.user_permissions.add(may)
+    policy = RetentionPolicy.objects.create(
+        name=f"policy {new_id()}",
+        version=1,
+        scope="all",
+        keep_days=0,
+        delete_after_days=0,
+        reason="the contract says so",
+        made_by=planner.pk,
+        made_at=NOON,
+    )
+    plan = PurgePlan.objects.create(
+        status="drafting", made_by=planner.pk, made_at=NOON, wait_seconds=0, policies_json="[]"
+    )
+    PurgeItem.objects.bulk_create(
+        PurgeItem(
+            plan_id=plan.plan_id,
+            content_hash=ref,
+            size_bytes=512,
+            policy_id=policy.policy_id,
+            status="planned",
+        )
+        for ref in refs
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT landscape_list_digest(%s)", [plan.plan_id])
+        (digest_,) = cursor.fetchone()
+    mine = PurgePlan.objects.filter(plan_id=plan.plan_id)
+    mine.update(
+        status="proposed",
+        items=len(refs),
+        bytes=512 * len(refs),
+        runs=0,
+        digest=digest_,
+        kept_json="{}",
+        inline_json="{}",
+    )
+    mine.update(
+        status="approved",
+        approved_by=approver.pk,
+        approved_at=NOON,
+        approved_digest=digest_,
+        typed_count=len(refs),
+        may_begin_at=NOON,
+    )
+    mine.update(status="executing", begun_by=planner.pk, begun_at=NOON)
+    blobs.purge(refs=refs, plan_id=plan.plan_id, at=after_noon(3600))
+    PurgeItem.objects.filter(plan_id=plan.plan_id).update(
+        status="purged", purged_at=after_noon(3600)
+    )
+    return mine.get()
 
 
 def summarise(run: Run) -> None:

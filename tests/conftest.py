@@ -33,6 +33,7 @@ _KEPT_TABLES = [
     "auth_permission",
     "django_content_type",
     "django_migrations",
+    "retention_guard",
     "schema_info",
 ]
 

@@ -64,7 +64,7 @@ def differences(seals: Sequence[Seal]) -> Iterator[Difference]:
     counts = [counts_told(seal, line) for seal, line in zip(seals, firsts, strict=True)]
     for seal, line in zip(seals, firsts, strict=True):
         yield from seal_record(seal, line)
-    for kind in types_told(seals[-1], firsts[-1]):
+    for kind in with_newer(types_told(seals[-1], firsts[-1])):
         parts = [
             islice(stream, count.get(kind.name, 0))
             for stream, count in zip(streams, counts, strict=True)
@@ -131,6 +131,12 @@ def sealed_types(seal: Seal) -> list[RecordType]:
             )
         )
     return found
+
+
+def with_newer(known: Sequence[RecordType]) -> list[RecordType]:
+    """And the types that came with a later version: of those nothing is sealed yet."""
+    names = {kind.name for kind in known}
+    return [*known, *(kind for kind in RECORD_TYPES if kind.name not in names)]
 
 
 def seal_line(seal: Seal, *, schema_sha256: str) -> bytes:

@@ -249,6 +249,19 @@ RECORD_TYPES = (
         "resolution_id timestamp:double env_var_name source vault_url secret_name fingerprint "
         "resolution_latency_ms:double",
     ),
+    _type(
+        "payload_purge",
+        "payload_purges",
+        "purge_id",
+        "purge_id payload_sha256 purged_at:timestamp policy reason plan_id:int64 "
+        "requested_by:int64 approved_by:int64",
+    ),
+    _type(
+        "run_grade",
+        "run_grades",
+        "changed_at change_id",
+        "change_id changed_at:timestamp grade_before grade_after reason plan_id:int64",
+    ),
 )
 
 BY_NAME = {kind.name: kind for kind in (SEAL, *RECORD_TYPES)}

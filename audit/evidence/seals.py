@@ -22,7 +22,17 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 
 from audit.errors import BeingSealed, CannotBeSealed, NotRecorded, SealContradicted
 from audit.evidence import comparing, lines, log, notes, records, signing, store
-from audit.models import Import, Run, RunEvent, Seal, SealCheck
+from audit.models import (
+    Import,
+    PayloadPurge,
+    PurgePlan,
+    Run,
+    RunEvent,
+    RunGrade,
+    Seal,
+    SealCheck,
+)
+from audit.models.retention import PLAN_ENDED
 from audit.vocabulary import ImportOutcome, RunEventKind, RunStatus, SealReason
 
 if TYPE_CHECKING:
@@ -34,6 +44,8 @@ if TYPE_CHECKING:
 
 _LISTED = 5
 _EVENTS = "run_event"
+# What retention adds to a run that has ended; the database lets nobody else.
+_PURGE, _GRADE = "payload_purge", "run_grade"
 _FAILED = {RunStatus.FAILED, RunStatus.INTERRUPTED}
 
 
@@ -76,8 +88,18 @@ def due(*, limit: int) -> list[str]:
         sealed=Subquery(newest.values("sealed_at")[:1]),
         unlogged=Exists(newest.filter(log_entries__isnull=True)),
     )
+    # While a plan is being executed it will seal the run itself, once.
+    purged = PayloadPurge.objects.filter(
+        run_id=OuterRef("run_id"),
+        purged_at__gt=OuterRef("sealed"),
+        plan_id__in=PurgePlan.objects.filter(status__in=PLAN_ENDED).values("plan_id"),
+    )
     found = ended.filter(
-        Q(sealed__isnull=True) | Q(unlogged=True) | Exists(resumed) | Exists(extended)
+        Q(sealed__isnull=True)
+        | Q(unlogged=True)
+        | Exists(resumed)
+        | Exists(extended)
+        | Exists(purged)
     )
     # The newest first: what never can be sealed does not stand before the others.
     return list(found.order_by("-completed_at", "run_id").values_list("run_id", flat=True)[:limit])
@@ -138,16 +160,26 @@ def explained(found: Difference, why: SealReason | None) -> bool:
     """Whether a record may differ so from what was sealed, given why the run may have grown.
 
     A run that grew may have new records, and open ones that moved on. Any run may have its
-    checkpoints released after its end. Everything else is a contradiction.
+    checkpoints released and its payloads purged after its end. Everything else is a
+    contradiction.
     """
     if found.current is None or found.kind is records.SEAL:
         return False
     new = json.loads(found.current)
     if found.sealed is None:
         released = new.get("kind") == RunEventKind.CHECKPOINTS_RELEASED
-        return why is not None or (found.kind.name == _EVENTS and released)
+        purged = found.kind.name in {_PURGE, _GRADE}
+        return why is not None or purged or (found.kind.name == _EVENTS and released)
     was_open = json.loads(found.sealed).get("status") in found.kind.open_words
     return why is not None and was_open and set(found.columns) <= set(found.kind.mutable)
+
+
+def grade_explained(run: Run, last: Seal) -> bool:
+    """Whether the grade of a run is the sealed one, or fell from it by a purge on record."""
+    was, now = last.reproducibility_grade, run.reproducibility_grade
+    return was == now or (
+        RunGrade.objects.filter(run_id=run.run_id, grade_before=was, grade_after=now).exists()
+    )
 
 
 def _seal(run_id: str, signer: signing.Signer, *, at: datetime) -> Seal | None:
@@ -243,11 +275,17 @@ def _gather(
             added.write(found.current)
         elif len(unexplained) < _LISTED:
             unexplained.append(str(found))
-    if not why and run.reproducibility_grade != earlier[-1].reproducibility_grade:
+    if not why and not grade_explained(run, earlier[-1]):
         unexplained.append(f"runs {run_id} has another reproducibility_grade")
     if unexplained:
         raise SealContradicted(run_id, unexplained)
-    return ((why or SealReason.CORRECTION) if any(counts.values()) else None), counts
+    return ((why or _lesser_reason(counts)) if any(counts.values()) else None), counts
+
+
+def _lesser_reason(counts: Mapping[str, int]) -> SealReason:
+    if counts[_PURGE]:
+        return SealReason.PAYLOAD_PURGED
+    return SealReason.GRADE_CHANGED if counts[_GRADE] else SealReason.CORRECTION
 
 
 def _sealed_status(sealed: Sequence[Seal]) -> str:

@@ -87,10 +87,15 @@ class KnownKey:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the DER form: what to compare over the telephone."""
-        der = _public(self.key).public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        return hashlib.sha256(der).hexdigest()
+        return fingerprint(self.key)
+
+
+def fingerprint(key: notes.VerifierKey) -> str:
+    """SHA-256 of a public key's DER form: by this envelopes name who signed them."""
+    der = _public(key).public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(der).hexdigest()
 
 
 def current(*, at: datetime) -> Signer:

@@ -101,7 +101,8 @@ def bring_payloads(
                     beyond[state] += 1
             yield ref, state, size
 
-    blobs.record(states=states(), at=at)
+    for ref in blobs.record(states=states(), at=at):
+        payloads.adopt(ref, source=folder)
     for state, (code, detail) in words.items():
         for ref in unsound[state]:
             yield Found(code, FindingLevel.ERROR, "payloads", ref, detail)

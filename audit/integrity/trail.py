@@ -146,10 +146,9 @@ def sealed_runs() -> list[str]:
 def _grade(last: Seal) -> list[str]:
     """The grade is no part of the run's record; the seal's own record keeps it."""
     run = Run.objects.filter(run_id=last.run_id).first()
-    now = run.reproducibility_grade if run else None
-    if run is None or now == last.reproducibility_grade:
+    if run is None or seals.grade_explained(run, last):
         return []
-    was = last.reproducibility_grade
+    now, was = run.reproducibility_grade, last.reproducibility_grade
     return [f"runs {last.run_id}: reproducibility_grade is {now}, and {was} was sealed"]
 
 

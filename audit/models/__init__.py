@@ -13,6 +13,19 @@ from audit.models.graph import Edge, Node
 from audit.models.imports import Import
 from audit.models.payloads import Payload
 from audit.models.recovery import Checkpoint
+from audit.models.retention import (
+    LegalHold,
+    PayloadPurge,
+    PurgeCertificate,
+    PurgeItem,
+    PurgeKept,
+    PurgePlan,
+    PurgeRun,
+    RetentionGuard,
+    RetentionPolicy,
+    RunGrade,
+    RunHiding,
+)
 from audit.models.runs import Run, RunEvent, SecretResolution
 from audit.models.schema_info import SCHEMA_VERSION, SchemaInfo
 from audit.models.seals import KeyEvent, Seal, SealCheck, SealLogEntry
@@ -47,8 +60,20 @@ AUDIT_MODELS = (
 # What proves the trail; it only grows as well.
 EVIDENCE_MODELS = (Seal, SealCheck, SealLogEntry, KeyEvent)
 
-# What is never taken away either, though it is no evidence: who asked for what, and got it.
-KEPT_MODELS = (Export, AccessEvent)
+# What is never taken away either: who asked for what and got it, what was kept and what deleted.
+KEPT_MODELS = (
+    Export,
+    AccessEvent,
+    RetentionPolicy,
+    LegalHold,
+    PurgePlan,
+    PurgeItem,
+    PurgeRun,
+    PurgeCertificate,
+    PayloadPurge,
+    RunGrade,
+    RunHiding,
+)
 
 __all__ = [
     "AUDIT_MODELS",
@@ -69,14 +94,25 @@ __all__ = [
     "Finding",
     "Import",
     "KeyEvent",
+    "LegalHold",
     "Node",
     "NodeState",
     "Operation",
     "Payload",
+    "PayloadPurge",
+    "PurgeCertificate",
+    "PurgeItem",
+    "PurgeKept",
+    "PurgePlan",
+    "PurgeRun",
+    "RetentionGuard",
+    "RetentionPolicy",
     "RoutingEvent",
     "Row",
     "Run",
     "RunEvent",
+    "RunGrade",
+    "RunHiding",
     "RunJourney",
     "RunSummary",
     "SchemaInfo",

@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from audit.models.fields import (
     ReasonedIndex,
+    RefIndex,
     all_null,
     finite,
     hash_field,
@@ -123,6 +124,7 @@ class NodeState(models.Model):
             finite("started_at", "completed_at", name="node_states_times_finite"),
         ]
         indexes = [
+            RefIndex("error_ref", name="node_states_by_error_ref"),
             ReasonedIndex(
                 # No column that ends a visit: the update that does so touches no index.
                 fields=["run_id", "node_id", "started_at", "state_id"],
@@ -168,6 +170,7 @@ class RoutingEvent(models.Model):
             finite("created_at", name="routing_events_times_finite"),
         ]
         indexes = [
+            RefIndex("reason_ref", name="routing_events_by_reason_ref"),
             ReasonedIndex(
                 fields=["run_id", "state_id"],
                 name="routing_events_by_state",
@@ -207,6 +210,11 @@ class Operation(models.Model):
             one_of("operation_type", OperationType, name="operations_type_known"),
             one_of("status", OperationStatus, name="operations_status_known"),
             finite("started_at", "completed_at", name="operations_times_finite"),
+        ]
+        indexes = [
+            RefIndex("input_data_ref", name="operations_by_input_data_ref"),
+            RefIndex("output_data_ref", name="operations_by_output_data_ref"),
+            RefIndex("error_ref", name="operations_by_error_ref"),
         ]
 
     def __str__(self) -> str:
@@ -268,6 +276,9 @@ class Call(models.Model):
             finite("created_at", name="calls_times_finite"),
         ]
         indexes = [
+            RefIndex("request_ref", name="calls_by_request_ref"),
+            RefIndex("response_ref", name="calls_by_response_ref"),
+            RefIndex("error_ref", name="calls_by_error_ref"),
             ReasonedIndex(
                 fields=["run_id", "request_hash"],
                 name="calls_by_request",

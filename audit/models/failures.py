@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from audit.models.fields import (
     ReasonedIndex,
+    RefIndex,
     finite,
     hash_field,
     id_field,
@@ -63,6 +64,8 @@ class ValidationError(models.Model):
             finite("created_at", name="validation_errors_times_finite"),
         ]
         indexes = [
+            RefIndex("row_data_ref", name="validation_errors_row_ref"),
+            RefIndex("error_ref", name="validation_errors_error_ref"),
             ReasonedIndex(
                 fields=["run_id", "row_hash"],
                 name="validation_errors_by_hash",
@@ -117,6 +120,8 @@ class TransformError(models.Model):
             finite("created_at", name="transform_errors_times_finite"),
         ]
         indexes = [
+            RefIndex("row_data_ref", name="transform_errors_row_ref"),
+            RefIndex("error_details_ref", name="transform_errors_details_ref"),
             ReasonedIndex(
                 fields=["run_id", "token_id"],
                 name="transform_errors_by_token",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from audit.models.fields import finite, instant_field, one_of, word_field
+from audit.models.fields import finite, instant_field, none_null, one_of, word_field
 from audit.vocabulary import PayloadState
 
 
@@ -17,7 +17,10 @@ class Payload(models.Model):
     content_hash = models.CharField(max_length=64, primary_key=True, db_collation="C")
     state = word_field(PayloadState)
     size_bytes = models.BigIntegerField(null=True)
+    # When it was last recorded; later than `purged_at` where it came back after a purge.
     recorded_at = instant_field()
+    purged_at = instant_field(null=True)
+    purge_plan_id = models.BigIntegerField(null=True)
 
     class Meta:
         db_table = "payloads"
@@ -34,7 +37,13 @@ class Payload(models.Model):
                 name="payloads_available_has_size",
                 violation_error_message="Bytes that are there have a size.",
             ),
-            finite("recorded_at", name="payloads_times_finite"),
+            models.CheckConstraint(
+                condition=~models.Q(state=PayloadState.PURGED)
+                | none_null(["purged_at", "purge_plan_id"]),
+                name="payloads_purged_by_a_plan",
+                violation_error_message="What was purged says when, and under which plan.",
+            ),
+            finite("recorded_at", "purged_at", name="payloads_times_finite"),
         ]
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from django.db.models import F, Q
 
 from audit.models.fields import (
     ReasonedIndex,
+    RefIndex,
     finite,
     hash_field,
     id_field,
@@ -64,6 +65,9 @@ class Row(models.Model):
                 reason="Two writers cannot both record row n; also orders the rows page.",
             ),
             finite("created_at", name="rows_times_finite"),
+        ]
+        indexes = [
+            RefIndex("source_data_ref", name="rows_by_source_data_ref"),
         ]
 
     def __str__(self) -> str:

@@ -26,6 +26,7 @@ _GUARDS = {
     "LS001": errors.TrailOnlyGrows,
     "LS002": errors.TransitionRefused,
     "LS003": errors.ColumnFixed,
+    "LS004": errors.RetentionRefused,
 }
 # SQLSTATEs, or their classes of two characters.
 _FAULTS: dict[str, type[errors.DatabaseFault]] = {

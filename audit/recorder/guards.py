@@ -23,15 +23,24 @@ from audit.models import (
     KEPT_MODELS,
     Batch,
     Export,
+    LegalHold,
     NodeState,
     Operation,
+    Payload,
+    PurgeItem,
+    PurgePlan,
     Run,
+    RunHiding,
 )
+from audit.recorder import retention_guards
 from audit.vocabulary import (
     BatchStatus,
     ExportJobStatus,
+    HoldStatus,
     NodeStateStatus,
     OperationStatus,
+    PlanStatus,
+    PurgeItemStatus,
     RunStatus,
 )
 
@@ -97,6 +106,48 @@ MUTABLE_COLUMNS: dict[type[models.Model], tuple[str, ...]] = {
         "provisional",
         "expires_at",
     ),
+    LegalHold: (
+        "status",
+        "release_asked_by",
+        "release_asked_at",
+        "release_reason",
+        "released_by",
+        "released_at",
+    ),
+    PurgePlan: (
+        "status",
+        "kept_json",
+        "inline_json",
+        "items",
+        "bytes",
+        "runs",
+        "digest",
+        "approved_by",
+        "approved_at",
+        "approval_reason",
+        "approved_digest",
+        "typed_count",
+        "may_begin_at",
+        "declined_by",
+        "declined_at",
+        "decline_reason",
+        "begun_by",
+        "begun_at",
+        "stopped_by",
+        "stopped_at",
+        "ended_at",
+        "purged_items",
+        "purged_bytes",
+        "skipped_items",
+        "problem",
+    ),
+    PurgeItem: ("status", "skipped_for", "purged_at"),
+}
+
+# What may change in tables without a status to lead the way; their own guards say when.
+AMENDABLE_COLUMNS: dict[type[models.Model], tuple[str, ...]] = {
+    Payload: ("state", "size_bytes", "recorded_at", "purged_at", "purge_plan_id"),
+    RunHiding: ("restored_by", "restored_at"),
 }
 
 # What the original changes on a run even after it has ended, and retention after a purge.
@@ -161,10 +212,34 @@ TRANSITIONS: dict[type[models.Model], tuple[tuple[str, str], ...]] = {
         (ExportJobStatus.CANCELLING, ExportJobStatus.CANCELLED),
         (ExportJobStatus.SUCCEEDED, ExportJobStatus.EXPIRED),
     ),
+    LegalHold: (
+        (HoldStatus.ACTIVE, HoldStatus.RELEASE_ASKED),
+        (HoldStatus.RELEASE_ASKED, HoldStatus.ACTIVE),
+        (HoldStatus.RELEASE_ASKED, HoldStatus.RELEASED),
+    ),
+    # From a status to itself: how far it is.
+    PurgePlan: (
+        (PlanStatus.DRAFTING, PlanStatus.PROPOSED),
+        (PlanStatus.PROPOSED, PlanStatus.APPROVED),
+        (PlanStatus.PROPOSED, PlanStatus.DECLINED),
+        (PlanStatus.APPROVED, PlanStatus.DECLINED),
+        (PlanStatus.APPROVED, PlanStatus.EXECUTING),
+        (PlanStatus.EXECUTING, PlanStatus.EXECUTING),
+        (PlanStatus.EXECUTING, PlanStatus.STOPPING),
+        (PlanStatus.EXECUTING, PlanStatus.EXECUTED),
+        (PlanStatus.STOPPING, PlanStatus.STOPPING),
+        (PlanStatus.STOPPING, PlanStatus.STOPPED),
+    ),
+    PurgeItem: (
+        (PurgeItemStatus.PLANNED, PurgeItemStatus.PURGED),
+        (PurgeItemStatus.PLANNED, PurgeItemStatus.SKIPPED),
+        (PurgeItemStatus.PURGED, PurgeItemStatus.ERASED),
+        (PurgeItemStatus.PURGED, PurgeItemStatus.RECORDED_AGAIN),
+    ),
 }
 
 # Where nothing is ever taken away: the trail, what proves it, and who asked for it.
-GUARDED_MODELS = (*AUDIT_MODELS, *EVIDENCE_MODELS, *KEPT_MODELS)
+GUARDED_MODELS = (*AUDIT_MODELS, *EVIDENCE_MODELS, *KEPT_MODELS, Payload)
 
 ONLY_GROWS = "LS001"
 NOT_A_TRANSITION = "LS002"
@@ -200,11 +275,14 @@ END $$
 
 # Landscape's tables in which the application may do no more than add and read.
 _READ_ONLY = {"schema_info"}
+# Nothing is added and nothing taken away; the one row is counted up.
+_COUNTED_UP = {"retention_guard": "epoch"}
 
 
 def guard_events(model: type[models.Model]) -> str:
     """The statements that never pass on an audit table, in the order PostgreSQL prints them."""
-    return "DELETE OR TRUNCATE" if model in MUTABLE_COLUMNS else "DELETE OR UPDATE OR TRUNCATE"
+    changes = model in MUTABLE_COLUMNS or model in AMENDABLE_COLUMNS
+    return "DELETE OR TRUNCATE" if changes else "DELETE OR UPDATE OR TRUNCATE"
 
 
 def table_statements(model: type[models.Model]) -> Iterator[sql.Composed]:
@@ -228,6 +306,8 @@ def table_statements(model: type[models.Model]) -> Iterator[sql.Composed]:
             "FOR EACH ROW EXECUTE FUNCTION public.{function}()"
         ).format(table=table, function=sql.Identifier(transition_name(model)))
         yield sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER landscape_transition").format(table)
+    for statement in retention_guards.trigger_statements(model):
+        yield sql.SQL(statement).format()
 
 
 def transition_name(model: type[models.Model]) -> str:
@@ -237,7 +317,7 @@ def transition_name(model: type[models.Model]) -> str:
 
 def functions() -> dict[str, str]:
     """Every guard function by name, as the statement that creates it."""
-    made = {"landscape_append_only": GUARD_FUNCTION}
+    made = {"landscape_append_only": GUARD_FUNCTION, **retention_guards.functions()}
     for model, steps in TRANSITIONS.items():
         columns = [str(field.column) for field in model._meta.concrete_fields]
         mutable, late = MUTABLE_COLUMNS[model], AFTER_THE_END.get(model, ())
@@ -278,9 +358,12 @@ def rights(model: type[models.Model]) -> Iterator[tuple[str, str]]:
     """What the application may do with a table, as (column or "", right)."""
     if model in GUARDED_MODELS:
         yield from (("", "select"), ("", "insert"))
-        yield from ((column, "update") for column in MUTABLE_COLUMNS.get(model, ()))
+        changing = MUTABLE_COLUMNS.get(model, ()) + AMENDABLE_COLUMNS.get(model, ())
+        yield from ((column, "update") for column in changing)
     elif model._meta.db_table in _READ_ONLY:
         yield ("", "select")
+    elif counter := _COUNTED_UP.get(model._meta.db_table):
+        yield from (("", "select"), (counter, "update"))
     else:
         yield from (("", right) for right in ("select", "insert", "update", "delete"))
 

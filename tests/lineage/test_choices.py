@@ -11,7 +11,7 @@ from tests.builders import (
     digest,
     make_edge,
     make_node,
-    make_payload,
+    make_purged,
     make_route,
     make_row,
     make_state,
@@ -92,7 +92,7 @@ class TestReadChoices:
         ],
     )
     def test_tells_as_configured_what_nothing_proves(self, decide, reason, doubt):
-        make_payload(digest("gone"), state="purged", size_bytes=None)
+        make_purged(digest("gone"))
 
         (choice,) = choices(decide(**reason)).told
 

@@ -14,6 +14,7 @@ from tests.builders import (
     make_node,
     make_outcome,
     make_payload,
+    make_purged,
     make_refusal,
     make_row,
     make_run,
@@ -100,7 +101,7 @@ class TestListRows:
     )
     def test_tells_what_became_of_the_payload(self, columns, word):
         make_payload(digest("there"))
-        make_payload(digest("purged"), state="purged", size_bytes=None)
+        make_purged(digest("purged"))
         run = make_run()
         make_row(make_node(run, "csv", "source"), **columns)
 

@@ -15,6 +15,7 @@ from tests.builders import (
     make_edge,
     make_node,
     make_payload,
+    make_purged,
     make_route,
     make_row,
     make_run,
@@ -65,13 +66,15 @@ class TestReadBodies:
         [
             (None, "not_looked_for"),
             ({"state": "missing", "size_bytes": None}, "missing"),
-            ({"state": "purged", "size_bytes": None}, "purged"),
+            ({"state": "purged"}, "purged"),
             ({}, "missing"),
         ],
     )
     def test_says_why_there_is_nothing(self, columns, state):
         ref = digest("never stored")
-        if columns is not None:
+        if state == "purged":
+            make_purged(ref)
+        elif columns is not None:
             make_payload(ref, **columns)
 
         body = body_of(ref)

@@ -31,13 +31,14 @@ DENIED = "42501"
 TABLES = [model._meta.db_table for model in AUDIT_MODELS]
 # What proves the trail: guarded as it is, with tests of its own.
 PROOFS = [model._meta.db_table for model in EVIDENCE_MODELS]
-KEPT = [model._meta.db_table for model in KEPT_MODELS]
+KEPT = [*(model._meta.db_table for model in KEPT_MODELS), "payloads"]
 # Tables that are no evidence: computed from it, or about this installation.
 NO_EVIDENCE = {
     "django_migrations",
     "findings",
     "imports",
-    "payloads",
+    "purge_kept",
+    "retention_guard",
     "run_journeys",
     "run_summaries",
     "schema_info",

@@ -10,6 +10,7 @@ from django.db import connection
 from audit import recorder
 from audit.errors import NotRecorded, RunMismatch, ValueRefused
 from audit.models import Node, Payload
+from tests.builders import make_purged
 from tests.recorder.world import (
     NOON,
     SHA,
@@ -152,7 +153,7 @@ class TestPlanResume:
         make_token()
         make_checkpoint()
         fail()
-        Payload.objects.update(state="purged")
+        make_purged(*Payload.objects.values_list("content_hash", flat=True))
 
         told = plan()
 

@@ -33,6 +33,7 @@ from audit.models import (
 )
 from audit.recorder import NewRow
 from audit.vocabulary import Outcome
+from tests.builders import make_purged
 from tests.conftest import empty_tables
 from tests.recorder.world import (
     NOON,
@@ -248,7 +249,7 @@ class TestGetRowData:
         assert state() == "corrupted"
         path.unlink()
         assert state() == "missing"
-        Payload.objects.update(state="purged")
+        make_purged(*Payload.objects.values_list("content_hash", flat=True))
         assert state() == "purged"
 
 

@@ -1,0 +1,215 @@
+"""What may be deleted: the one decision about payloads, for a whole plan and for a batch of it.
+
+For every run the strongest rule wins: a hold, a run that is not over, a time to keep that has not
+passed, an export that reads it; only then a policy may delete. A payload belongs to everything that
+refers to it, so it goes only if every one of its runs lets it go. A payload to which nothing refers
+is decided as if it were a run of its own that ended when it was recorded, by the policies and holds
+about everything.
+
+All of it is one statement for PostgreSQL, whether the list has five hundred payloads or a million.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import connection
+
+from audit.recorder.retention_guards import REF_COLUMNS
+from audit.vocabulary import KeepRule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+# By rank; the last one lets go.
+RULES = (
+    KeepRule.LEGAL_HOLD,
+    KeepRule.NOT_OVER,
+    KeepRule.UNCLEAR,
+    KeepRule.KEEP_AT_LEAST,
+    KeepRule.IN_USE,
+    KeepRule.NOT_DUE,
+    KeepRule.NO_POLICY,
+)
+GOES = len(RULES)
+
+# Without the answer of a call a run cannot be replayed; an error is an answer as well.
+REPLAY_CRITICAL = {("calls", "response_ref"), ("calls", "error_ref")}
+
+_LIVE_EXPORTS = "('requested', 'running', 'publishing', 'waiting', 'cancelling')"
+
+# Checkpoints that were not released: the run may go on from there.
+_MAY_GO_ON = """
+    r.status = 'failed' AND EXISTS (SELECT 1 FROM checkpoints c WHERE c.run_id = r.run_id)
+    AND NOT EXISTS (SELECT 1 FROM run_events e WHERE e.run_id = r.run_id
+                    AND e.kind = 'checkpoints_released')
+"""
+
+_HELD = """
+    h.status <> 'released' AND (h.scope = 'everything'
+        OR (h.scope = 'run' AND h.scope_value = r.run_id)
+        OR (h.scope = 'pipeline' AND (h.scope_value = r.config_hash
+            OR h.scope_value = landscape_pipeline(r.settings_json))))
+"""
+
+_IN_FORCE = """
+    SELECT * FROM (SELECT DISTINCT ON (name) * FROM retention_policies
+                   ORDER BY name, version DESC) newest WHERE NOT ended
+"""
+
+# What each run says of its payloads: a rank among the rules, and what it rests on.
+_VERDICTS = f"""
+verdicts AS MATERIALIZED (
+    SELECT v.run_id, v.hold_id, v.due_at,
+        CASE WHEN v.hold_id IS NOT NULL THEN 0
+             WHEN v.not_over THEN 1
+             WHEN v.completed_at IS NULL THEN 2
+             WHEN v.keep_days IS NOT NULL
+                AND v.completed_at + v.keep_days * interval '1 day' > %(at)s THEN 3
+             WHEN v.in_use THEN 4
+             WHEN v.due_at > %(at)s THEN 5
+             WHEN v.due_at IS NULL THEN 6
+             ELSE {GOES} END AS rank,
+        CASE WHEN v.keep_days IS NOT NULL
+                AND v.completed_at + v.keep_days * interval '1 day' > %(at)s
+             THEN v.keep_policy ELSE v.delete_policy END AS policy_id
+    FROM (
+        SELECT r.run_id, r.completed_at, h.hold_id, p.keep_days, p.keep_policy, p.delete_policy,
+            r.status IN ('running', 'interrupted') OR ({_MAY_GO_ON}) AS not_over,
+            EXISTS (SELECT 1 FROM exports e WHERE e.run_id = r.run_id AND e.with_payloads
+                    AND e.status IN {_LIVE_EXPORTS}) AS in_use,
+            r.completed_at + p.delete_after_days * interval '1 day' AS due_at
+        FROM runs r
+        LEFT JOIN LATERAL (
+            SELECT min(h.hold_id) AS hold_id FROM legal_holds h WHERE {_HELD}) h ON true
+        LEFT JOIN LATERAL (
+            SELECT max(p.keep_days) AS keep_days, min(p.delete_after_days) AS delete_after_days,
+                (array_agg(p.policy_id ORDER BY p.keep_days DESC, p.policy_id))[1] AS keep_policy,
+                (array_agg(p.policy_id ORDER BY p.delete_after_days, p.policy_id))[1]
+                    AS delete_policy
+            FROM in_force p
+            WHERE p.scope = 'all' OR (p.scope = 'status' AND p.scope_value = r.status)
+                OR (p.scope = 'pipeline' AND (p.scope_value = r.config_hash
+                    OR p.scope_value = landscape_pipeline(r.settings_json)))) p ON true
+        {{of_runs}}
+    ) v
+)
+"""
+
+# What nothing refers to.
+_ORPHANS = """
+orphans AS (
+    SELECT (SELECT min(hold_id) FROM legal_holds
+            WHERE status <> 'released' AND scope = 'everything') AS hold_id,
+        max(keep_days) AS keep_days, min(delete_after_days) AS delete_after_days,
+        (array_agg(policy_id ORDER BY keep_days DESC, policy_id))[1] AS keep_policy,
+        (array_agg(policy_id ORDER BY delete_after_days, policy_id))[1] AS delete_policy
+    FROM in_force WHERE scope = 'all'
+)
+"""
+
+_ORPHAN_RANK = f"""
+    CASE WHEN o.hold_id IS NOT NULL THEN 0
+         WHEN p.recorded_at + o.keep_days * interval '1 day' > %(at)s THEN 3
+         WHEN o.delete_after_days IS NULL THEN 6
+         WHEN p.recorded_at + o.delete_after_days * interval '1 day' > %(at)s THEN 5
+         ELSE {GOES} END
+"""
+
+_DECIDED = f"""
+    SELECT p.content_hash, p.size_bytes,
+        coalesce(d.rank, {_ORPHAN_RANK}) AS rank,
+        CASE WHEN d.rank IS NULL THEN o.hold_id ELSE d.hold_id END AS hold_id,
+        CASE WHEN d.rank IS NULL THEN coalesce(o.delete_policy, o.keep_policy)
+             ELSE d.policy_id END AS policy_id,
+        CASE WHEN d.rank IS NULL THEN p.recorded_at + o.delete_after_days * interval '1 day'
+             ELSE d.due_at END AS due_at
+    FROM {{payloads}} p CROSS JOIN orphans o
+    LEFT JOIN (
+        SELECT ref, (best >> 40)::int AS rank, hold_id, due_at,
+            nullif(best & ((1::bigint << 40) - 1), 0) AS policy_id
+        FROM (
+            -- The smallest rank, and in its lower bits the policy that it rests on.
+            SELECT u.ref, min((v.rank::bigint << 40) | coalesce(v.policy_id, 0)) AS best,
+                min(v.hold_id) AS hold_id, max(v.due_at) AS due_at
+            FROM uses u JOIN verdicts v ON v.run_id = u.run_id GROUP BY u.ref) b
+    ) d ON d.ref = p.content_hash
+"""
+
+
+class Verdict(NamedTuple):
+    """What was decided about one payload; `rule` is None where it may go."""
+
+    content_hash: str
+    rule: KeepRule | None
+
+
+def gather_uses() -> None:
+    """Write down who refers to which payload, in the temporary table `uses` of this transaction.
+
+    One pass over each table that has references.
+    """
+    parts = " UNION ALL ".join(
+        f"SELECT {column} AS ref, run_id, {(table, column) in REPLAY_CRITICAL} AS critical "
+        f"FROM {table} WHERE {column} IS NOT NULL"
+        for table, column in REF_COLUMNS
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '64MB'")
+        cursor.execute("DROP TABLE IF EXISTS pg_temp.uses")
+        cursor.execute(f"CREATE TEMPORARY TABLE uses ON COMMIT DROP AS {parts}")
+        cursor.execute("ANALYZE uses")
+
+
+def everything() -> str:
+    """The decision about every payload whose bytes may be there, after `gather_uses`.
+
+    Takes the parameter `at`; gives content_hash, size_bytes, rank, hold_id, policy_id, due_at.
+    """
+    there = (
+        "(SELECT content_hash, coalesce(size_bytes, 0) AS size_bytes, recorded_at "
+        "FROM payloads WHERE state IN ('available', 'corrupted'))"
+    )
+    return _statement(with_uses="", of_runs="", payloads=there)
+
+
+def decide(*, refs: Sequence[str], at: datetime) -> list[Verdict]:
+    """The decision about these payloads as things are now, in one statement.
+
+    Memory and time do not grow with the trail: every column of references has an index.
+    """
+    parts = " UNION ALL ".join(
+        f"SELECT t.{column} AS ref, t.run_id FROM asked a "  # the same
+        f"JOIN {table} t ON t.{column} = a.content_hash"
+        for table, column in REF_COLUMNS
+    )
+    asked = (
+        "asked AS MATERIALIZED (SELECT content_hash, size_bytes, recorded_at FROM payloads "
+        "WHERE content_hash = ANY(%(refs)s) AND state IN ('available', 'corrupted')), "
+        f"uses AS MATERIALIZED ({parts}),"
+    )
+    statement = _statement(
+        with_uses=asked,
+        of_runs="WHERE r.run_id IN (SELECT run_id FROM uses)",
+        payloads="asked",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT content_hash, rank FROM ({statement}) decided",  # the same
+            {"refs": list(refs), "at": at},
+        )
+        found = {content_hash: int(rank) for content_hash, rank in cursor.fetchall()}
+    return [
+        Verdict(ref, KeepRule.NOT_THERE if ref not in found else _rule(found[ref])) for ref in refs
+    ]
+
+
+def _rule(rank: int) -> KeepRule | None:
+    return None if rank == GOES else RULES[rank]
+
+
+def _statement(*, with_uses: str, of_runs: str, payloads: str) -> str:
+    verdicts = _VERDICTS.format(of_runs=of_runs)
+    decided = _DECIDED.format(payloads=payloads)
+    return f"WITH {with_uses} in_force AS ({_IN_FORCE}), {verdicts}, {_ORPHANS} {decided}"
