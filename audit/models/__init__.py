@@ -57,6 +57,9 @@ AUDIT_MODELS = (
     RunEvent,
 )
 
+# What a seal covers: the trail, and what a purge adds to the records of a run.
+SEALED_MODELS = (*AUDIT_MODELS, PayloadPurge, RunGrade)
+
 # What proves the trail; it only grows as well.
 EVIDENCE_MODELS = (Seal, SealCheck, SealLogEntry, KeyEvent)
 
@@ -80,6 +83,7 @@ __all__ = [
     "EVIDENCE_MODELS",
     "KEPT_MODELS",
     "SCHEMA_VERSION",
+    "SEALED_MODELS",
     "SUMMARY_VERSION",
     "AccessEvent",
     "Artifact",

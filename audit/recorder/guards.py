@@ -21,6 +21,7 @@ from audit.models import (
     AUDIT_MODELS,
     EVIDENCE_MODELS,
     KEPT_MODELS,
+    SEALED_MODELS,
     Batch,
     Export,
     LegalHold,
@@ -292,7 +293,7 @@ def table_statements(model: type[models.Model]) -> Iterator[sql.Composed]:
     scans the run by whatever index is at hand.
     """
     table = sql.Identifier(model._meta.db_table)
-    if model in AUDIT_MODELS and model is not Run:
+    if model in SEALED_MODELS and model is not Run:
         yield sql.SQL("ALTER TABLE {} ALTER COLUMN run_id SET STATISTICS 0").format(table)
     yield sql.SQL(
         "CREATE OR REPLACE TRIGGER landscape_append_only BEFORE {events} ON {table} "

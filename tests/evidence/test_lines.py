@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from audit.errors import CannotBeSealed
 from audit.evidence import lines, records
-from audit.models import AUDIT_MODELS, NodeState, Run, SecretResolution
+from audit.models import SEALED_MODELS, NodeState, Run, SecretResolution
 from audit.recorder import guards
 from tests import audit_files
 from tests.builders import NOON, make_run, make_world
 
-MODELS = {model._meta.db_table: model for model in AUDIT_MODELS}
+MODELS = {model._meta.db_table: model for model in SEALED_MODELS}
 KINDS = records.RECORD_TYPES
 FORMS = {
     models.BooleanField: "boolean",
