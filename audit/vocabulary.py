@@ -312,8 +312,6 @@ class Right(TextChoices):
     SEE_JOBS = "see_jobs", "Can see workers, queues, imports and jobs"
 
 
-
-
 class PolicyScope(TextChoices):
     """Which runs a retention policy is about."""
 

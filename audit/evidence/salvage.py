@@ -103,7 +103,7 @@ def differences(
             yield from comparing.seal_record(seal, line)
     starts = [seal.first_leaf + 1 for seal in sealed]
     counts = [comparing.counts_told(*each) for each in zip(sealed, firsts, strict=True)]
-    for kind in comparing.types_told(sealed[-1], firsts[-1]):
+    for kind in comparing.with_newer(comparing.types_told(sealed[-1], firsts[-1])):
         ends = [
             start + count.get(kind.name, 0) for start, count in zip(starts, counts, strict=True)
         ]

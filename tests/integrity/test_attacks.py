@@ -12,7 +12,7 @@ from django.db import connections
 from audit.evidence import records, seals
 from audit.integrity import trail
 from audit.models import (
-    AUDIT_MODELS,
+    SEALED_MODELS,
     BatchOutput,
     Finding,
     NodeState,
@@ -26,7 +26,7 @@ from tests.tampering import Tamperer, Trier
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner"], transaction=True)
 
-MODELS = {model._meta.db_table: model for model in AUDIT_MODELS}
+MODELS = {model._meta.db_table: model for model in SEALED_MODELS}
 AT_ONCE = 12
 
 
