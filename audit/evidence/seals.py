@@ -32,7 +32,7 @@ from audit.models import (
     Seal,
     SealCheck,
 )
-from audit.models.retention import PLAN_ENDED
+from audit.models.purges import PLAN_ENDED
 from audit.vocabulary import ImportOutcome, RunEventKind, RunStatus, SealReason
 
 if TYPE_CHECKING:

@@ -12,20 +12,17 @@ from audit.models.findings import Finding
 from audit.models.graph import Edge, Node
 from audit.models.imports import Import
 from audit.models.payloads import Payload
-from audit.models.recovery import Checkpoint
-from audit.models.retention import (
-    LegalHold,
+from audit.models.purges import (
     PayloadPurge,
     PurgeCertificate,
     PurgeItem,
     PurgeKept,
     PurgePlan,
     PurgeRun,
-    RetentionGuard,
-    RetentionPolicy,
     RunGrade,
-    RunHiding,
 )
+from audit.models.recovery import Checkpoint
+from audit.models.retention import LegalHold, RetentionGuard, RetentionPolicy, RunHiding
 from audit.models.runs import Run, RunEvent, SecretResolution
 from audit.models.schema_info import SCHEMA_VERSION, SchemaInfo
 from audit.models.seals import KeyEvent, Seal, SealCheck, SealLogEntry
