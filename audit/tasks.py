@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import time
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from kombu.exceptions import OperationalError
 from audit import exports, summaries
 from audit.errors import AuditError
 from audit.evidence import seals
+from audit.integrity import trail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +61,18 @@ def enqueue_seal(run_id: str) -> None:
 
 
 @shared_task  # type: ignore[untyped-decorator]
+def run_trail_check(run_id: str, asked_at: str | None = None) -> None:
+    """Compare a run with its seals: because it is due, or because somebody asked."""
+    asked = datetime.fromisoformat(asked_at) if asked_at else None
+    trail.check_if_due(run_id=run_id, at=timezone.now(), asked_at=asked)
+
+
+def enqueue_trail_check(run_id: str, *, asked_at: datetime) -> None:
+    """Ring for a comparison that somebody asks for now."""
+    _ring(run_trail_check, run_id, asked_at.isoformat())
+
+
+@shared_task  # type: ignore[untyped-decorator]
 def run_export(export_id: str) -> None:
     """Produce one export, unless another worker has it."""
     exports.produce(export_id=export_id, owner=f"{socket.gethostname()}:{os.getpid()}")
@@ -74,6 +88,10 @@ def sweep() -> int:
     exports.settle()
     due = [(run_summary, run_id) for run_id in summaries.due(limit=_AT_A_TIME)]
     due += [(run_seal, run_id) for run_id in _unsealed.patient(seals.due(limit=_AT_MOST))]
+    longest = trail.due(at=timezone.now())
+    due += [
+        (run_trail_check, run_id) for run_id in _unchecked.patient([longest] if longest else [])
+    ]
     due += [(run_export, export_id) for export_id in exports.ring(limit=_AT_A_TIME)]
     for task, key in due:
         _ring(task, key)
@@ -101,6 +119,8 @@ class _Pauses:
 
 
 _unsealed = _Pauses(first=30, longest=600)
+# Nothing is wrong with a comparison that takes long.
+_unchecked = _Pauses(first=600, longest=600)
 
 
 def _ring(task: Any, *arguments: str) -> None:

@@ -10,6 +10,7 @@ from audit.api.exports import Export, RunExports
 from audit.api.figures import Journeys, LedgerOfRun
 from audit.api.graph import Graph
 from audit.api.lineage import RowLineage, TokenLineage
+from audit.api.proofs import RecordProof
 from audit.api.runs import Rows, Run, Runs
 
 app_name = "api"
@@ -19,6 +20,11 @@ urlpatterns = [
     path("runs/<key:run_id>/", Run.as_view(), name="run"),
     path("runs/<key:run_id>/exports/", RunExports.as_view(), name="run-exports"),
     path("exports/<key:export_id>/", Export.as_view(), name="export"),
+    path(
+        "runs/<key:run_id>/records/<key:record_type>/<key:key>/",
+        RecordProof.as_view(),
+        name="record-proof",
+    ),
     path("runs/<key:run_id>/graph/", Graph.as_view(), name="graph"),
     path("runs/<key:run_id>/journeys/", Journeys.as_view(), name="journeys"),
     path("runs/<key:run_id>/ledger/", LedgerOfRun.as_view(), name="ledger"),

@@ -37,6 +37,7 @@ from audit.lineage.ledger import Entry, Ledger, LedgerPage, explain_ledger, read
 from audit.lineage.lineage_data import lineage_data
 from audit.lineage.node_story import ATTEMPTS, NodeStory, explain_node
 from audit.lineage.reached import Reached, ReachedArtifact, read_reached
+from audit.lineage.record_seals import RecordSeal, read_record_seal
 from audit.lineage.recovery import RecoveryPage, explain_recovery
 from audit.lineage.row_tokens import token_for_row
 from audit.lineage.rows import NO_OUTCOME, RowsPage, RowStory, explain_row, list_rows
@@ -95,6 +96,7 @@ __all__ = [
     "Proof",
     "Reached",
     "ReachedArtifact",
+    "RecordSeal",
     "RecoveryPage",
     "RowStory",
     "RowsPage",
@@ -141,6 +143,7 @@ __all__ = [
     "read_ledger",
     "read_proof",
     "read_reached",
+    "read_record_seal",
     "read_timeline",
     "schema_fits",
     "tell_ending",

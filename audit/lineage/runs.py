@@ -13,7 +13,7 @@ from audit.lineage.excerpts import SETTINGS_LIMIT, Excerpt, excerpt, reading
 from audit.lineage.figures import Figures, read_figures
 from audit.lineage.findings import FindingGroup, group_findings
 from audit.lineage.refusals import Refusal, refusals_of
-from audit.lineage.seals import seal_words
+from audit.lineage.seals import first_differences, seal_words
 from audit.models import Finding, Import, Run, RunSummary
 from audit.vocabulary import FindingLevel, RunStatus
 
@@ -65,6 +65,8 @@ class RunLine(RunFacts):
     info_findings: int
     # `sealed`, `differs`, or None while there is no seal.
     seal: str | None
+    # Table and key of the first record that differs.
+    differs_at: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,12 +237,14 @@ def _lines(runs: Sequence[Run]) -> tuple[RunLine, ...]:
         .order_by()
     }
     seals = seal_words(run_ids)
+    first = first_differences([run_id for run_id, word in seals.items() if word == "differs"])
     return tuple(
         RunLine(
             **_facts(run, figures.get(run.run_id)),
             error_findings=found.get((run.run_id, FindingLevel.ERROR), 0),
             info_findings=found.get((run.run_id, FindingLevel.INFO), 0),
             seal=seals.get(run.run_id),
+            differs_at=first.get(run.run_id),
         )
         for run in runs
     )

@@ -92,6 +92,16 @@ def seal_words(run_ids: Collection[str]) -> dict[str, str]:
     return {run_id: "differs" if run_id in differ else "sealed" for run_id in sealed}
 
 
+def first_differences(run_ids: Collection[str]) -> dict[str, str]:
+    """Of runs that differ from their seals, the table and key of the first record. One query."""
+    named = Finding.objects.filter(
+        run_id__in=run_ids, level=FindingLevel.ERROR, code__startswith=_CODES_BEGIN
+    )
+    first = named.order_by("run_id", "finding_id").distinct("run_id")
+    found = first.values_list("run_id", "table_name", "record_key")
+    return {run_id: f"{table} {key}".strip() for run_id, table, key in found}
+
+
 def _signed(seal: Seal) -> str | None:
     """What is wrong with the signature, in one word."""
     signers = [each for each in signing.known_keys() if each.key.key_id.hex() == seal.key_id]

@@ -192,6 +192,9 @@ def _uncounted(run: RunFacts) -> str:
 
 
 def _trouble(line: RunLine) -> str:
+    if line.seal == "differs":
+        at = f" at {' '.join(line.differs_at.split())[:60]}" if line.differs_at else ""
+        return f"differs from its seal{at}"
     day = f"on {line.started_at.day} {line.started_at:%B}"
     if line.has_no_end:
         return f"of {line.started_at.day} {line.started_at:%B} has no end recorded"

@@ -52,6 +52,7 @@ def artifact(request: HttpRequest, run_id: str, artifact_id: str) -> HttpRespons
         "after": after,
         "paths": f"{journeys}?{urlencode({'node': story.sink.node_id})}",
         "next": f"?{urlencode({'after': last})}" if last is not None else None,
+        "seal": lineage.read_record_seal(run_id=run_id, record_type="artifact", key=artifact_id),
         "now": timezone.now(),
     }
     return render(request, "audit/artifact.html", context)

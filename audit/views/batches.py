@@ -64,6 +64,7 @@ def batch(request: HttpRequest, run_id: str, batch_id: str) -> HttpResponse:
         "after": after,
         "outputs_shown": len(story.tokens_out) + len(story.artifacts_out),
         "next": f"?{urlencode({'after': last})}" if last is not None else None,
+        "seal": lineage.read_record_seal(run_id=run_id, record_type="batch", key=batch_id),
         "now": timezone.now(),
     }
     return render(request, "audit/batch.html", context)

@@ -58,6 +58,7 @@ def node(request: HttpRequest, run_id: str, node_id: str) -> HttpResponse:
         "statuses": NodeStateStatus.choices,
         "attempts": lineage.ATTEMPTS,
         "next": _next(story.next_after, kept),
+        "seal": lineage.read_record_seal(run_id=run_id, record_type="node", key=node_id),
         "now": timezone.now(),
     }
     return render(request, "audit/node.html", context)

@@ -68,6 +68,9 @@ def row(request: HttpRequest, run_id: str, row_id: str) -> HttpResponse:
         "answer": endings.about_row(story, _ending(story)),
         "here": f"row {story.row.row_index:,}",
         "next": f"?{urlencode({'after': story.next_after})}" if story.next_after else None,
+        "seal": lineage.read_record_seal(
+            run_id=run_id, record_type="row", key=f"{story.row.row_index}/{row_id}"
+        ),
         "now": timezone.now(),
     }
     return render(request, "audit/row.html", context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -45,7 +45,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     return render(request, "audit/runs.html", context)
 
 
-@page("heat")
+@page("heat", "asked")
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """One run: what became of its rows, its nodes, what was found, where it came from."""
     story = lineage.explain_run(run_id=run_id)
@@ -54,6 +54,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
     context = {
         "picture": picture_of(lineage.read_graph(run_id), run_id=run_id, heat=heat),
         "heats": HEATS,
+        "asked_at": _instant(request, "asked"),
         "ledger": ledger,
         "accounts": accounts_of(ledger, run_id) if ledger else None,
         "so_far": None if story.line.figures else lineage.count_so_far(run_id),
@@ -76,6 +77,17 @@ def _day(request: HttpRequest, name: str) -> date | None:
         return date.fromisoformat(word) if word else None
     except ValueError as error:
         raise BadRequest(f"“{name}” is a day like 2026-11-22; it is “{word}”.") from error
+
+
+def _instant(request: HttpRequest, name: str) -> datetime | None:
+    word = text(request, name)
+    try:
+        found = datetime.fromisoformat(word) if word else None
+    except ValueError as error:
+        raise BadRequest(f"“{name}” is an instant in ISO 8601; it is “{word}”.") from error
+    if found is not None and found.tzinfo is None:
+        raise BadRequest(f"“{name}” is an instant with its offset from UTC; it is “{word}”.")
+    return found
 
 
 def _older(request: HttpRequest, after: str | None) -> str | None:

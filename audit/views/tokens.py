@@ -49,6 +49,7 @@ def token(request: HttpRequest, run_id: str, token_id: str) -> HttpResponse:
         if query.visit
         else [],
         "lineage_keys": True,
+        "seal": lineage.read_record_seal(run_id=run_id, record_type="token", key=token_id),
     }
     return render(request, "audit/token.html", context)
 

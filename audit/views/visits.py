@@ -43,6 +43,7 @@ def visit(request: HttpRequest, run_id: str, state_id: str) -> HttpResponse:
         "state": story.state,
         "answer": _about_visit(story),
         "here": f"visit to {_brief(story.node.name, 40)}",
+        "seal": lineage.read_record_seal(run_id=run_id, record_type="node_state", key=state_id),
         "now": timezone.now(),
     }
     return render(request, "audit/visit.html", context)
@@ -60,6 +61,7 @@ def call(request: HttpRequest, run_id: str, call_id: str) -> HttpResponse:
         "bodies": (("Request", story.request), ("Response", story.response)),
         "answer": _about_call(story),
         "here": f"call {story.call.call_index}",
+        "seal": lineage.read_record_seal(run_id=run_id, record_type="call", key=call_id),
         "now": timezone.now(),
     }
     return render(request, "audit/call.html", context)

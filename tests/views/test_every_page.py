@@ -62,6 +62,7 @@ def addresses(world):
         "errors": reverse("audit:errors", args=[run_id]),
         "artifacts": reverse("audit:artifacts", args=[run_id]),
         "artifact": reverse("audit:artifact", args=[run_id, an_artifact(run_id).artifact_id]),
+        "record": reverse("audit:record", args=[run_id, "token", token.token_id]),
     }
 
 
@@ -94,6 +95,7 @@ PAGES = [
     "checkpoints",
     "artifacts",
     "artifact",
+    "record",
 ]
 
 
