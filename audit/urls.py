@@ -21,6 +21,7 @@ from audit.views import (
     rows,
     runs,
     tokens,
+    verifying,
     visits,
 )
 from audit.views.keys import KeyConverter
@@ -75,6 +76,8 @@ urlpatterns = [
     path("exports/<key:export_id>/cancel/", exports.cancel, name="cancel-export"),
     path("exports/<key:export_id>/again/", exports.again, name="export-again"),
     path("exports/<key:export_id>/download/", exports.download, name="download-export"),
+    path("verify/", verifying.verify_page, name="verify"),
+    path("verify/landscape-verify.html", verifying.verify_file, name="verify-file"),
     path("keys/", public_keys.public_keys, name="public-keys"),
     path(
         ".well-known/landscape-export/<str:name>",

@@ -348,7 +348,11 @@ class Archive:
                     "the ZIP file has two files of one name, or one beside the bag: " + name
                 )
             self._entries[name], self.sizes[name] = entry, entry.file_size
-        if len(tops) != 1 or self._zip.comment or not 0 <= self._zip.start_dir - end <= slack:
+        file.seek(-22, os.SEEK_END)
+        tail = file.read()
+        if tail[:4] != b"PK\x05\x06" or tail[20:] != b"\0\0":
+            raise Failed("the ZIP file has something behind its end")
+        if len(tops) != 1 or not 0 <= self._zip.start_dir - end <= slack:
             raise Failed("the ZIP file holds more than one folder of files")
 
     def _end_of(self, entry: zipfile.ZipInfo) -> int:

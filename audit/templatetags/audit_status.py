@@ -117,6 +117,13 @@ LOOKS: dict[str, Mapping[str, Look]] = {
         BatchStatus.FAILED: _bad("failed"),
     },
     "call": {CallStatus.SUCCESS: _good("success"), CallStatus.ERROR: _bad("error")},
+    # By the exit status of verify.py.
+    "verdict": {
+        "0": _good("VERIFIED"),
+        "1": _bad("FAILED"),
+        "2": _structural("CANNOT TELL", "dash"),
+        "3": _care("VERIFIED WITH FINDINGS"),
+    },
     "export": {
         ExportStatus.PENDING: _structural("pending", "clock"),
         ExportStatus.COMPLETED: _good("completed"),
