@@ -61,7 +61,7 @@ SCRIPTS = [
 
 @login_not_required
 @csp_replace({"connect-src": ["'none'"]})
-@page()
+@page(needs=None)
 def verify_page(request: HttpRequest) -> HttpResponse:
     """Drop an export, or a record with its proof, and read the verdict."""
     answer = render(request, "audit/verify.html", _context(request))
@@ -72,7 +72,7 @@ def verify_page(request: HttpRequest) -> HttpResponse:
 
 
 @login_not_required
-@page()
+@page(needs=None)
 def verify_file(request: HttpRequest) -> HttpResponse:
     """The same page as one file that needs nothing else, and may load and send nothing."""
     text = str(render_to_string("audit/verify_alone.html", _context(request) | {"alone": True}))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from django.db import connections
 from django.test import override_settings
 
 from audit import exports
@@ -99,6 +100,8 @@ def exporting(django_db_blocker, place):
             yield bag
         finally:
             empty_tables()
+            # A browser may be open: then it is a connection that nobody closes in the end.
+            connections.close_all()
 
 
 @pytest.fixture(scope="session")

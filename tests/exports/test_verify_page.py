@@ -15,6 +15,7 @@ import zlib
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import connections
 from django.test import Client, override_settings
 
 from audit.evidence import lines as evidence_lines
@@ -51,6 +52,7 @@ def saved(chromium, django_db_setup, django_db_blocker, tmp_path_factory):
     """The page as one file on disk."""
     with django_db_blocker.unblock(), override_settings(ALLOWED_HOSTS=["*"]):
         answer = Client().get("/verify/landscape-verify.html")
+        connections.close_all()
     path = tmp_path_factory.mktemp("saved") / "landscape-verify.html"
     path.write_bytes(answer.content)
     return path
