@@ -303,3 +303,11 @@ class CannotBeExported(AuditError):
         super().__init__(f"run {run_id} cannot be exported: {reason}")
         self.run_id = run_id
         self.reason = reason
+
+
+class UploadRefused(AuditError):
+    """An upload is not taken in at all; the sentence says why, with numbers."""
+
+    def __init__(self, text: str, *, too_large: bool = False) -> None:
+        super().__init__(text)
+        self.too_large = too_large

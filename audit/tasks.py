@@ -19,7 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from audit import exports, summaries
+from audit import exports, imports, summaries
 from audit.errors import AuditError
 from audit.evidence import seals
 from audit.integrity import trail
@@ -83,9 +83,22 @@ def enqueue_export(export_id: str) -> None:
     transaction.on_commit(partial(_ring, run_export, export_id))
 
 
+@shared_task  # type: ignore[untyped-decorator]
+def run_import(job_id: str) -> None:
+    """Import one upload, unless another worker has it."""
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    imports.perform(job_id=job_id, owner=owner, at=timezone.now())
+
+
+def enqueue_import(job_id: str) -> None:
+    """Ring for an import, once the transaction that asked for it has committed."""
+    transaction.on_commit(partial(_ring, run_import, job_id))
+
+
 def sweep() -> int:
     """Settle what nobody works on, ring for everything that is due; return how many bells."""
     exports.settle()
+    imports.settle()
     due = [(run_summary, run_id) for run_id in summaries.due(limit=_AT_A_TIME)]
     due += [(run_seal, run_id) for run_id in _unsealed.patient(seals.due(limit=_AT_MOST))]
     longest = trail.due(at=timezone.now())
@@ -93,9 +106,11 @@ def sweep() -> int:
         (run_trail_check, run_id) for run_id in _unchecked.patient([longest] if longest else [])
     ]
     due += [(run_export, export_id) for export_id in exports.ring(limit=_AT_A_TIME)]
+    due += [(run_import, job_id) for job_id in imports.ring(limit=_AT_A_TIME)]
     for task, key in due:
         _ring(task, key)
     exports.tidy()
+    imports.tidy(at=timezone.now())
     return len(due)
 
 

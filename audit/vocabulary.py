@@ -226,6 +226,19 @@ class ImportOutcome(TextChoices):
     REFUSED = "refused"
 
 
+class ImportJobStatus(TextChoices):
+    """How an import that somebody uploaded stands."""
+
+    REQUESTED = "requested"
+    RUNNING = "running"
+    WAITING = "waiting"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class Era(TextChoices):
     """Which release wrote an audit database."""
 

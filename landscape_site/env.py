@@ -33,6 +33,8 @@ class Environment:
     export_days: float
     export_max_records: int
     purge_wait: float
+    import_max_mb: int
+    import_quota_mb: int
 
     @property
     def private_services(self) -> tuple[str, ...]:
@@ -79,6 +81,8 @@ def read() -> Environment:
         export_days=env.float("LANDSCAPE_EXPORT_DAYS", default=30.0),
         export_max_records=env.int("LANDSCAPE_EXPORT_MAX_RECORDS", default=0),
         purge_wait=env.float("LANDSCAPE_PURGE_WAIT", default=24.0),
+        import_max_mb=env.int("LANDSCAPE_IMPORT_MAX_MB", default=2_000),
+        import_quota_mb=env.int("LANDSCAPE_IMPORT_QUOTA_MB", default=10_000),
     )
 
 

@@ -48,6 +48,9 @@ if (60 * 60 if PRODUCTION else 0) > LANDSCAPE_PURGE_WAIT:
         f"LANDSCAPE_PURGE_WAIT is {ENV.purge_wait:g} hours: in production a purge waits for one "
         "at least, so that somebody can still place a hold."
     )
+# Uploads: how many megabytes one may have, and one person's within a day.
+LANDSCAPE_IMPORT_MAX_MB = ENV.import_max_mb
+LANDSCAPE_IMPORT_QUOTA_MB = ENV.import_quota_mb
 
 SECRET_KEY = ENV.secret_key or places.secret(_PLACES.secret_key)
 # Pages served to people show no tracebacks, in a trial as in production; `runserver` does.
@@ -271,6 +274,8 @@ STORAGES = {
     "seals": {"BACKEND": "audit.evidence.store.SealFiles"},
     # What exports made, below LANDSCAPE_VAR/exports/files.
     "exports": {"BACKEND": "audit.exports.files.ExportFiles"},
+    # Files that wait to be imported, below LANDSCAPE_VAR/uploads.
+    "uploads": {"BACKEND": "audit.imports.uploads.UploadFiles"},
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from audit.imports.jobs import again, cancel, open_job, refuse_too_large, ring, settle
 from audit.imports.loading import import_file
+from audit.imports.performing import perform
 from audit.imports.report import FileReport, RunReport, as_json
+from audit.imports.uploads import tidy
 
-__all__ = ["FileReport", "RunReport", "as_json", "import_file"]
+__all__ = [
+    "FileReport",
+    "RunReport",
+    "again",
+    "as_json",
+    "cancel",
+    "import_file",
+    "open_job",
+    "perform",
+    "refuse_too_large",
+    "ring",
+    "settle",
+    "tidy",
+]

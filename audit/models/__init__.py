@@ -10,7 +10,7 @@ from audit.models.exports import Export
 from audit.models.failures import TransformError, ValidationError
 from audit.models.findings import Finding
 from audit.models.graph import Edge, Node
-from audit.models.imports import Import
+from audit.models.imports import Import, ImportJob
 from audit.models.payloads import Payload
 from audit.models.purges import (
     PayloadPurge,
@@ -63,6 +63,7 @@ EVIDENCE_MODELS = (Seal, SealCheck, SealLogEntry, KeyEvent)
 # What is never taken away either: who asked for what and got it, what was kept and what deleted.
 KEPT_MODELS = (
     Export,
+    ImportJob,
     AccessEvent,
     RetentionPolicy,
     LegalHold,
@@ -94,6 +95,7 @@ __all__ = [
     "Export",
     "Finding",
     "Import",
+    "ImportJob",
     "KeyEvent",
     "LegalHold",
     "Node",

@@ -24,6 +24,7 @@ from audit.models import (
     SEALED_MODELS,
     Batch,
     Export,
+    ImportJob,
     LegalHold,
     NodeState,
     Operation,
@@ -38,6 +39,7 @@ from audit.vocabulary import (
     BatchStatus,
     ExportJobStatus,
     HoldStatus,
+    ImportJobStatus,
     NodeStateStatus,
     OperationStatus,
     PlanStatus,
@@ -143,6 +145,22 @@ MUTABLE_COLUMNS: dict[type[models.Model], tuple[str, ...]] = {
         "problem",
     ),
     PurgeItem: ("status", "skipped_for", "purged_at"),
+    ImportJob: (
+        "status",
+        "attempt",
+        "fence",
+        "lease_owner",
+        "lease_until",
+        "due_at",
+        "rung_at",
+        "started_at",
+        "finished_at",
+        "records_done",
+        "records_total",
+        "doing",
+        "error_text",
+        "report_json",
+    ),
 }
 
 # What may change in tables without a status to lead the way; their own guards say when.
@@ -163,6 +181,7 @@ AFTER_THE_END: dict[type[models.Model], tuple[str, ...]] = {
     ),
     # A bell is no step.
     Export: ("rung_at",),
+    ImportJob: ("rung_at",),
 }
 
 # Every step that a status may take. `rejected` is an old word for failed.
@@ -236,6 +255,23 @@ TRANSITIONS: dict[type[models.Model], tuple[tuple[str, str], ...]] = {
         (PurgeItemStatus.PLANNED, PurgeItemStatus.SKIPPED),
         (PurgeItemStatus.PURGED, PurgeItemStatus.ERASED),
         (PurgeItemStatus.PURGED, PurgeItemStatus.RECORDED_AGAIN),
+    ),
+    ImportJob: (
+        (ImportJobStatus.REQUESTED, ImportJobStatus.RUNNING),
+        (ImportJobStatus.REQUESTED, ImportJobStatus.CANCELLED),
+        (ImportJobStatus.WAITING, ImportJobStatus.RUNNING),
+        (ImportJobStatus.WAITING, ImportJobStatus.CANCELLED),
+        (ImportJobStatus.RUNNING, ImportJobStatus.RUNNING),
+        (ImportJobStatus.RUNNING, ImportJobStatus.WAITING),
+        (ImportJobStatus.RUNNING, ImportJobStatus.SUCCEEDED),
+        (ImportJobStatus.RUNNING, ImportJobStatus.REFUSED),
+        (ImportJobStatus.RUNNING, ImportJobStatus.FAILED),
+        (ImportJobStatus.RUNNING, ImportJobStatus.CANCELLING),
+        (ImportJobStatus.CANCELLING, ImportJobStatus.CANCELLING),
+        (ImportJobStatus.CANCELLING, ImportJobStatus.CANCELLED),
+        # Once more, with the same file: it was not judged.
+        (ImportJobStatus.FAILED, ImportJobStatus.REQUESTED),
+        (ImportJobStatus.CANCELLED, ImportJobStatus.REQUESTED),
     ),
 }
 
