@@ -60,6 +60,8 @@ ALLOWED_HOSTS = list(ENV.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]"]
 INSTALLED_APPS = [
     "landscape_site.apps.LandscapeConfig",
     "audit.apps.AuditConfig",
+    # Without its own discovery: only what `audit.admin` registers is there.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -102,6 +104,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "audit.views.doors.rights",
+                "audit.admin.desk.around",
             ],
         },
     },

@@ -3,6 +3,8 @@
 from allauth.account import views as accounts
 from django.urls import include, path
 
+from audit.admin import desk
+
 # A choice of allauth's addresses. Signing up and recovering a password by mail are not among
 # them: an administrator makes accounts, and a stranger finds one page only.
 account_urls = [
@@ -16,4 +18,5 @@ account_urls = [
 urlpatterns = [
     path("", include("audit.urls")),
     path("accounts/", include(account_urls)),
+    path("admin/", desk.urls),
 ]

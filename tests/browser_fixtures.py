@@ -50,7 +50,7 @@ def open_page(chromium, live_server, request) -> Iterator[Callable[..., Any]]:
 
     `open_page(signed_in=True, color_scheme="light", javascript=True, width=1280, height=900)`
     returns a Playwright page with `base_url` set, so `page.goto("/runs/")` works. The signed-in
-    user is the fixture `auditor`.
+    user is the fixture `auditor`, or whoever is given as `person`.
     """
     contexts = []
     complaints: list[str] = []
@@ -58,6 +58,7 @@ def open_page(chromium, live_server, request) -> Iterator[Callable[..., Any]]:
     def open_(
         *,
         signed_in: bool = True,
+        person: Any = None,
         color_scheme: str = "light",
         javascript: bool = True,
         width: int = 1280,
@@ -76,7 +77,7 @@ def open_page(chromium, live_server, request) -> Iterator[Callable[..., Any]]:
         context.set_default_timeout(15_000)
         if signed_in:
             client = Client()
-            client.force_login(request.getfixturevalue("auditor"))
+            client.force_login(person or request.getfixturevalue("auditor"))
             session = client.cookies[settings.SESSION_COOKIE_NAME].value
             context.add_cookies(
                 [

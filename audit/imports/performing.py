@@ -141,6 +141,18 @@ def _imported(
     return ImportJobStatus.SUCCEEDED, told, None
 
 
+# What a refused record is told as. The words of the report itself quote values, which are
+# contents: they are not kept, and the command prints them.
+_REASONS = {
+    "WRONG_TYPE": "the value is not of its column's kind",
+    "OUT_OF_BOUNDS": "the value is longer or larger than its column may hold",
+    "UNREADABLE": "SQLite cannot hand the value out",
+    "DANGLING": "it hangs on a record that is not in the file",
+    "CYCLE": "the token is its own ancestor",
+    "RUN_CONFLICT": "the run is on record with other content",
+}
+
+
 def _short(report: FileReport) -> dict[str, Any]:
     """The report with as much of it as a page shows."""
     whole = as_json([report])
@@ -152,12 +164,17 @@ def _short(report: FileReport) -> dict[str, Any]:
             run
             | {
                 "path": None,
-                "problems": run["problems"][:MOST_PROBLEMS],
+                "problems": [_told(each) for each in run["problems"][:MOST_PROBLEMS]],
                 "problems_total": len(run["problems"]),
             }
             for run in whole["runs"][:MOST_RUNS]
         ],
     }
+
+
+def _told(problem: dict[str, str]) -> dict[str, str]:
+    reason = _REASONS.get(problem["code"], "a rule of the tables refuses it")
+    return {name: problem[name] for name in ("code", "table", "key", "column")} | {"reason": reason}
 
 
 def _let_go(claim: Claim, error: Exception) -> None:

@@ -86,7 +86,9 @@ class TestPerform:
         assert job.error_text == "1 of 2 runs were refused; nothing of them is stored."
         assert sorted(run["outcome"] for run in told.values()) == ["imported", "refused"]
         refused = next(run for run in told.values() if run["outcome"] == "refused")
-        assert "a time such as" in refused["problems"][0]["message"]
+        assert refused["problems"][0]["reason"] == "the value is not of its column's kind"
+        # What the record says is content, and not kept.
+        assert "yesterday" not in job.report_json
 
     def test_takes_payloads_in_from_a_zip(self, make_file):
         body = b'{"amount": 1}'
