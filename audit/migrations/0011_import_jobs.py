@@ -5,10 +5,10 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Import jobs; schema version 9."""
+    """Import jobs; schema version 10."""
 
     dependencies = [
-        ('audit', '0009_roles'),
+        ('audit', '0010_retention'),
     ]
 
     operations = [
@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(
-            "UPDATE schema_info SET version = 9",
-            reverse_sql="UPDATE schema_info SET version = 8",
+            "UPDATE schema_info SET version = 10",
+            reverse_sql="UPDATE schema_info SET version = 9",
         ),
     ]
