@@ -16,7 +16,7 @@ from audit.errors import CannotBeExported, NotRecorded
 from audit.evidence import comparing, lines, places, records, seals, signing, store
 from tests.builders import NOON, after_noon, make_world
 from tests.exports.conftest import bare
-from tests.exports.test_verify import world as many_rows
+from tests.exports.conftest import world as many_rows
 from tests.recorder import world as told
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner"], transaction=True)
