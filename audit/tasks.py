@@ -19,7 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from audit import exports, imports, summaries
+from audit import exports, imports, retention, summaries
 from audit.errors import AuditError
 from audit.evidence import seals
 from audit.integrity import trail
@@ -95,6 +95,22 @@ def enqueue_import(job_id: str) -> None:
     transaction.on_commit(partial(_ring, run_import, job_id))
 
 
+@shared_task  # type: ignore[untyped-decorator]
+def run_purge(plan_id: str) -> None:
+    """Carry a purge on that somebody began, unless another worker has it."""
+    try:
+        retention.execute(plan_id=int(plan_id), clock=timezone.now)
+    except (AuditError, OSError) as error:
+        # Shown on the plan's page; the sweeper rings again.
+        retention.note_problem(plan_id=int(plan_id), problem=str(error))
+        logger.warning("Plan %s is not carried on: %s", plan_id, error)
+
+
+def enqueue_purge(plan_id: int) -> None:
+    """Ring for a purge, once the transaction that began it has committed."""
+    transaction.on_commit(partial(_ring, run_purge, str(plan_id)))
+
+
 def sweep() -> int:
     """Settle what nobody works on, ring for everything that is due; return how many bells."""
     exports.settle()
@@ -107,6 +123,7 @@ def sweep() -> int:
     ]
     due += [(run_export, export_id) for export_id in exports.ring(limit=_AT_A_TIME)]
     due += [(run_import, job_id) for job_id in imports.ring(limit=_AT_A_TIME)]
+    due += [(run_purge, key) for key in _purges.patient(map(str, retention.due()))]
     for task, key in due:
         _ring(task, key)
     exports.tidy()
@@ -136,6 +153,8 @@ class _Pauses:
 _unsealed = _Pauses(first=30, longest=600)
 # Nothing is wrong with a comparison that takes long.
 _unchecked = _Pauses(first=600, longest=600)
+# A bell of one that is being executed finds its worker, and does nothing.
+_purges = _Pauses(first=10, longest=120)
 
 
 def _ring(task: Any, *arguments: str) -> None:

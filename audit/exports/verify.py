@@ -38,6 +38,8 @@ BUILD_TYPE = "https://landscape.dev/landscape-export/v1"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+CERTIFICATE = "landscape-purge-certificate/1"
+CERTIFICATE_TYPE = "application/vnd.landscape.purge-certificate+json"
 BAGIT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 VERIFIED, FAILED, CANNOT_TELL, WITH_FINDINGS, USAGE = 0, 1, 2, 3, 64
 VERDICTS = ("VERIFIED", "FAILED", "CANNOT TELL", "VERIFIED WITH FINDINGS")
@@ -55,6 +57,7 @@ _CHUNK, _MAX_LINE, _MAX_MEAN, _MAX_SMALL, _MAX_TOLD = 1 << 18, 16 << 20, 1 << 16
 _PATH = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 _MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._/-]+)\n")
 _REF = re.compile(rb'_ref":"([0-9a-f]{64})"')
+_PURGED = re.compile(rb'"payload_sha256":"([0-9a-f]{64})"')
 _DIGITS = re.compile(rb"-?[0-9]{1,20}")
 _FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\Z)')
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
@@ -549,6 +552,7 @@ class Records:
         self.epoch = 0
         self.roots: dict[int, bytes] = {}  # of the sizes that an earlier checkpoint names
         self.payloads: set[str] | None = None  # what may be referenced; None: not in scope
+        self.said_purged: set[str] = set()  # of those that are absent; a record has to say so too
         self.bad_blocks: list[int] = []
         self._done: dict[int, int] = {}
         self._left: list[tuple[str, int]] = []
@@ -678,10 +682,12 @@ class Records:
                 f"data/csv/{kind.name}.csv does not say what {self._place(index)} says"
             )
             del self.csv[kind.name]
-        if self.payloads is not None and b'_ref":"' in line:
+        if self.payloads is not None and (b'_ref":"' in line or b'"payload_sha256":"' in line):
             self._refs(line, index)
 
     def _refs(self, line: bytes, index: int) -> None:
+        for ref in _PURGED.findall(line) if self.said_purged else ():
+            self.said_purged.discard(ref.decode())
         for ref in _REF.findall(line):
             if ref.decode() not in (self.payloads or ()):
                 self.report.fail(
@@ -720,6 +726,8 @@ class Records:
             self.report.fail("the last epoch is not whole")
         if not self._confused and self._seal_schema != self.schema_hash:
             self.report.fail("data/schema.json is not the schema that was sealed")
+        for ref in sorted(self.said_purged)[:_MAX_TOLD] if not self._confused else ():
+            self.report.fail(f"PAYLOAD_MISSING: {ref} is said to be purged, and no record says so")
         for name, rows in self.csv.items():
             if not self._confused and next(rows, None) is not None:
                 self.report.fail(f"data/csv/{name}.csv has more rows than there are records")
@@ -1028,6 +1036,8 @@ class Bag:
         for line in b"".join(self.stream(absent)).decode().splitlines():
             ref, _, state = line.partition(" ")
             records.payloads.add(ref)
+            if state == "purged":
+                records.said_purged.add(ref)
             states[state] = states.get(state, 0) + 1
         for state, count in sorted(states.items()):
             self.report.find(
@@ -1094,10 +1104,120 @@ def check_record(path: str, proof: str, keys: Sequence[Key], report: Report) -> 
     report.checks.append(f"this is record {found['index']} of {found['size']} under a signed root")
 
 
+# -- A certificate of a purge
+
+
+def check_certificate(path: str, keys: Sequence[Key], items: str | None, report: Report) -> None:
+    """A signed certificate, and where it is given the list of payloads that it is about."""
+    try:
+        with open(path, "rb") as file:
+            told, key = _certified(json.loads(file.read(_MAX_LINE)), keys)
+        plan, outcome = told["plan"], told["outcome"]
+        counts = {name: each["payloads"] for name, each in outcome["by_status"].items()}
+        right = _adds_up(plan, outcome, counts)
+        texts = sum(told["not_erasable_inline_texts"].values())
+        report.told.update(
+            authority=told["authority"],
+            plan=plan["number"],
+            list_digest=plan["digest"],
+            requested_by=plan["requested_by"],
+            approved_by=plan["approved_by"],
+            deleted=outcome["deleted_payloads"],
+            deleted_bytes=outcome["deleted_bytes"],
+            key=key.fingerprint,
+            key_trusted_because=key.source,
+        )
+        left = plan["payloads"] - outcome["deleted_payloads"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Failed("the certificate is malformed") from None
+    report.checks.append("the certificate is signed by a key that you trust")
+    if plan["approved_by"] in {None, plan["requested_by"]}:
+        report.fail("nobody but who made the plan has approved it")
+    if not right:
+        report.fail("the counts of the certificate do not add up")
+    if left:
+        report.find("LEFT", f"{left} payloads of the list were not deleted")
+    if texts:
+        report.find("INLINE", f"{texts} texts in the records themselves cannot be erased")
+    if items is None:
+        report.find("NO_LIST", "the list was not given: its digest was not compared")
+    else:
+        _check_items(items, plan["digest"], outcome["list_sha256"], counts, report)
+
+
+def _certified(envelope: dict[str, Any], keys: Sequence[Key]) -> tuple[dict[str, Any], Key]:
+    """What an envelope holds, and the trusted key that signed it."""
+    kind, body = envelope["payloadType"], _base64(envelope["payload"])
+    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(body), body)
+    known = {each.fingerprint: each for each in keys}
+    found = [
+        (known[each["keyid"]], each["sig"])
+        for each in envelope["signatures"]
+        if each["keyid"] in known
+    ]
+    if not found:
+        raise Unsure("the certificate is signed by no key that you trust")
+    for key, signature in found:
+        if not ed25519_verifies(public=key.public, signature=_base64(signature), message=message):
+            raise Failed("the signature of the certificate is wrong")
+    told: dict[str, Any] = json.loads(body)
+    if kind != CERTIFICATE_TYPE or told["format"] != CERTIFICATE:
+        raise Unsure("this is no certificate of a purge that this program knows")
+    return told, found[0][0]
+
+
+def _adds_up(plan: dict[str, Any], outcome: dict[str, Any], counts: dict[str, int]) -> bool:
+    sizes = {name: int(each["bytes"]) for name, each in outcome["by_status"].items()}
+    gone = [name for name in ("erased", "recorded_again") if name in counts]
+    return (
+        sum(counts.values()) == plan["payloads"]
+        and sum(sizes.values()) == int(plan["bytes"])
+        and sum(counts[name] for name in gone) == outcome["deleted_payloads"]
+        and sum(sizes[name] for name in gone) == int(outcome["deleted_bytes"])
+        and sum(outcome["skipped_for"].values()) == counts.get("skipped", 0)
+    )
+
+
+def _check_items(
+    items: str, digest: str, outcome: str, counts: dict[str, int], report: Report
+) -> None:
+    """The list with what became of each payload, against both hashes and the counts."""
+    whole, last = _sha256(), ""
+    buckets: list[tuple[str, str]] = []
+    found: dict[str, int] = {}
+    name, bucket = "", _sha256()
+    with open(items, "rb") as file:
+        for number, line in enumerate(file, 1):
+            whole.update(line)
+            parts = _text(line, items).split(" ")
+            if not parts[3:] or not parts[0] > last or not line.endswith(b"\n"):
+                report.fail(f"line {number} of {items} is malformed or not in order")
+                return
+            last, status = parts[0], parts[3].strip()
+            found[status] = found.get(status, 0) + 1
+            if last[:2] != name:
+                buckets += [(name, bucket.hexdigest())] * bool(name)
+                name, bucket = last[:2], _sha256()
+            bucket.update((" ".join(parts[:3]) + "\n").encode())
+    buckets += [(name, bucket.hexdigest())] * bool(name)
+    told = _sha256("".join(f"{each} {of}\n" for each, of in buckets).encode()).hexdigest()
+    if told != digest:
+        report.fail("the list is not the one that was approved")
+    if whole.hexdigest() != outcome or found != counts:
+        report.fail("what became of the list is not what was certified")
+    if not report.problems:
+        report.checks.append("the list is the one that was approved, with the certified outcome")
+
+
 def verify(
-    path: str, *, keys: Sequence[str], previous: str | None = None, strict: bool = False
+    path: str,
+    *,
+    keys: Sequence[str],
+    previous: str | None = None,
+    strict: bool = False,
+    items: str | None = None,
 ) -> Report:
-    """Verify a bag or a record; what came out is in the report, whatever it is."""
+    """Verify a bag, a record or a certificate of a purge; what came out is in the report."""
     report = Report()
     try:
         if not os.path.exists(path):
@@ -1107,6 +1227,8 @@ def verify(
             raise Unsure("no key was given: --key says whom you trust")
         if os.path.isfile(path) and os.path.isfile(path + ".tlog-proof"):
             check_record(path, path + ".tlog-proof", trusted, report)
+        elif items is not None or path.endswith(".certificate.json"):
+            check_certificate(path, trusted, items, report)
         else:
             with contextlib.nullcontext() if os.path.isdir(path) else open(path, "rb") as file:
                 Bag(path, file, trusted, report).check(previous=previous, strict=strict)
@@ -1129,9 +1251,12 @@ def main() -> int:
     parser.add_argument("--key", action="append", default=[], help="a key that you trust")
     parser.add_argument("--previous", metavar="CHECKPOINT", help="an earlier one of the same run")
     parser.add_argument("--strict", action="store_true", help="also check each line's form")
+    parser.add_argument("--list", metavar="FILE", help="the list of a purge certificate")
     parser.add_argument("--json", action="store_true", help="print one report object")
     given = parser.parse_args()
-    report = verify(given.path, keys=given.key, previous=given.previous, strict=given.strict)
+    report = verify(
+        given.path, keys=given.key, previous=given.previous, strict=given.strict, items=given.list
+    )
     text = json.dumps(report.as_json(), indent=2) if given.json else report.as_text()
     sys.stdout.write(text + "\n")
     return report.status

@@ -40,6 +40,7 @@ _CHUNK = 1 << 18
 _RAW_DEFLATE = -15
 _BATCH = 500
 _REF = re.compile(rb'_ref":"([0-9a-f]{64})"')
+_PURGED = re.compile(rb'"payload_sha256":"([0-9a-f]{64})"')
 _VERIFIER = Path(__file__).with_name("verify.py")
 PROVISIONAL = "provisional"
 
@@ -68,6 +69,8 @@ class _Bag:
     progress: Callable[[int, int], None]
     levels: dict[int, bytearray] = field(default_factory=dict)
     refs: set[bytes] = field(default_factory=set)
+    # What the run's own records say was purged.
+    purged: set[bytes] = field(default_factory=set)
     total: int = 0
     missing: int = 0
     rest: bytes = b""
@@ -87,6 +90,7 @@ class _Bag:
         if self.with_payloads:
             for line in found:
                 self.refs.update(bytes.fromhex(ref.decode()) for ref in _REF.findall(line))
+                self.purged.update(bytes.fromhex(ref.decode()) for ref in _PURGED.findall(line))
 
     def tell(self) -> None:
         """Say how far it is."""
@@ -370,7 +374,7 @@ def _add_payloads(bag: _Bag) -> None:
         )
         bag.tell()
         for ref in batch:
-            if known.get(ref) == PayloadState.PURGED:
+            if known.get(ref) == PayloadState.PURGED and bytes.fromhex(ref) in bag.purged:
                 absent.append((ref, str(PayloadState.PURGED)))
                 continue
             try:

@@ -41,6 +41,9 @@ class Body:
     recorded_at: datetime | None = None
     # The hash of what was found instead, where the bytes are corrupted.
     actual_hash: str | None = None
+    # Of the last purge: also where the same contents were recorded again after it.
+    purged_at: datetime | None = None
+    purge_plan_id: int | None = None
     head: str | None = None
     tail: str | None = None
     cut_lines: int = 0
@@ -102,6 +105,8 @@ def _body(kept: blobs.Kept, content_hash: str | None) -> Body:
         size_bytes=kept.size_bytes,
         recorded_at=kept.recorded_at,
         actual_hash=kept.actual_hash,
+        purged_at=kept.purged_at,
+        purge_plan_id=kept.purge_plan_id,
         head=head,
         tail=tail,
         cut_lines=cut_lines,

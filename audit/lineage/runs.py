@@ -131,7 +131,7 @@ def list_runs(*, asked: RunFilter, after: str | None = None, limit: int = RUNS_A
     Raises:
         NotRecorded: there is no run with the id `after`.
     """
-    everything = Run.objects.all()
+    everything = Run.objects.all().listed()
     tally = everything.aggregate(
         total=Count("run_id"),
         failed=Count("run_id", filter=_failed()),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Self
 
+from django.apps import apps
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from audit.models.fields import (
     ReasonedIndex,
@@ -24,6 +25,14 @@ from audit.vocabulary import ExportStatus, ReproducibilityGrade, RunEventKind, R
 
 class RunQuerySet(models.QuerySet["Run"]):
     """Ways to select runs."""
+
+    def listed(self) -> Self:
+        """Those that nobody has hidden: what lists show. A run's own page is not a list."""
+        # By name: the table stands in a module beside this one.
+        hidden = apps.get_model("audit", "RunHiding").objects.filter(
+            run_id=OuterRef("run_id"), restored_at__isnull=True
+        )
+        return self.filter(~Exists(hidden))
 
     def newest_first(self) -> Self:
         """Newest start first; the id breaks ties, so a page boundary is never ambiguous."""

@@ -174,6 +174,15 @@ def everything() -> str:
     return _statement(with_uses="", of_runs="", payloads=there)
 
 
+def runs_by_rank() -> str:
+    """How many runs each rule decides about, and when the first of them is due; takes `at`."""
+    verdicts = _VERDICTS.format(of_runs="")
+    return (
+        f"WITH in_force AS ({_IN_FORCE}), {verdicts} "
+        "SELECT rank, count(*), min(due_at) FROM verdicts GROUP BY rank ORDER BY rank DESC"
+    )
+
+
 def decide(*, refs: Sequence[str], at: datetime) -> list[Verdict]:
     """The decision about these payloads as things are now, in one statement.
 

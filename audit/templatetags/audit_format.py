@@ -192,6 +192,12 @@ def cut_underscores(word: str) -> str:
 
 
 @register.filter
+def named(person: int, people: dict[int, str]) -> str:
+    """Who it was: by name, or by number where the person is gone."""
+    return brief(people[person], 30) if person in people else f"person {person}"
+
+
+@register.filter
 def grade_words(grade: str | None) -> str:
     """What re-running can promise, in plain words."""
     return GRADES.get(grade or "", "not graded")

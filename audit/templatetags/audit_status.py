@@ -19,11 +19,13 @@ from audit.vocabulary import (
     ExportJobStatus,
     ExportStatus,
     FindingLevel,
+    HoldStatus,
     ImportJobStatus,
     ImportOutcome,
     NodeStateStatus,
     Outcome,
     PayloadState,
+    PlanStatus,
     RunStatus,
 )
 
@@ -162,6 +164,20 @@ LOOKS: dict[str, Mapping[str, Look]] = {
     "account": {
         "open": _good("may sign in"),
         "shut": _structural("deactivated", "dash"),
+    },
+    "plan": {
+        PlanStatus.PROPOSED: _care("waits for a second person"),
+        PlanStatus.APPROVED: _structural("approved, waits", "clock"),
+        PlanStatus.DECLINED: _structural("declined", "dash"),
+        PlanStatus.EXECUTING: _structural("deleting", "clock"),
+        PlanStatus.STOPPING: _structural("stopping", "clock"),
+        PlanStatus.EXECUTED: _good("executed"),
+        PlanStatus.STOPPED: _care("stopped"),
+    },
+    "hold": {
+        HoldStatus.ACTIVE: _structural("holds", "barred"),
+        HoldStatus.RELEASE_ASKED: _care("holds, release asked for"),
+        HoldStatus.RELEASED: _structural("released", "dash"),
     },
     "finding": {
         FindingLevel.INFO: _structural("habit of its era", "dash"),
