@@ -1,9 +1,10 @@
 """A run of 100,000 rows and 600,000 visits: how long it takes to count, and its pages after that.
 
-Every row goes through five places and a sink; some fail, some are retried, a gate sends a third
-elsewhere. Prints how long `refresh` takes, then the server times of the run, ledger and journeys
-pages (thirty requests each, session, template and all), and exits 1 where the promise is broken:
-first byte of the run page under 300 ms at the 95th percentile. The database is a private one,
+Every row goes through five places and a sink and fails at one of them; some are retried, a gate
+sends a third elsewhere. Prints how long `refresh` takes, then the server times of the run, ledger,
+journeys and errors pages (thirty requests each, session, template and all), and exits 1 where a
+promise is broken: first byte of the run page under 300 ms, of the errors page under 500 ms, both
+at the 95th percentile. The database is a private one,
 thrown away at the end.
 """
 
@@ -28,7 +29,7 @@ from landscape_site import services  # noqa: E402  # needs the path above
 ROWS = 100_000
 PLACES = 6
 REQUESTS = 30
-LIMIT_MS = 300
+LIMITS_MS = {"run": 300, "errors": 500}
 
 FILL = """
 INSERT INTO rows (run_id, row_id, source_node_id, row_index, source_data_hash, created_at)
@@ -37,10 +38,14 @@ SELECT %(run)s, md5('row' || n), %(source)s, n, encode(sha256(n::text::bytea), '
 INSERT INTO tokens (run_id, token_id, row_id, created_at)
 SELECT run_id, md5('token' || row_id), row_id, created_at FROM rows WHERE run_id = %(run)s;
 INSERT INTO node_states (run_id, state_id, token_id, node_id, step_index, attempt, status,
-                         input_hash, output_hash, duration_ms, started_at, completed_at)
+                         error_json, input_hash, output_hash, duration_ms, started_at, completed_at)
 SELECT t.run_id, md5(step || t.token_id), t.token_id, %(nodes)s || step, step,
-       CASE WHEN r.row_index %% 50 = step THEN 1 ELSE 0 END, 'completed',
-       r.source_data_hash, r.source_data_hash, 20 + r.row_index %% 97,
+       CASE WHEN r.row_index %% 50 = step THEN 1 ELSE 0 END,
+       CASE WHEN r.row_index %% 6 + 1 = step THEN 'failed' ELSE 'completed' END,
+       CASE WHEN r.row_index %% 6 + 1 = step
+            THEN '{"reason":"no answer in ' || r.row_index || ' ms"}' END,
+       r.source_data_hash,
+       CASE WHEN r.row_index %% 6 + 1 <> step THEN r.source_data_hash END, 20 + r.row_index %% 97,
        now() + step * interval '1 s', now() + step * interval '1.1 s'
   FROM tokens t JOIN rows r USING (run_id, row_id), generate_series(1, %(places)s) step
  WHERE t.run_id = %(run)s;
@@ -123,9 +128,10 @@ def main() -> int:
         client = Client(SERVER_NAME="localhost")
         client.force_login(get_user_model().objects.create_user("reader"))
         pages = {
-            what: reverse(f"audit:{what}", args=[run_id]) for what in ("run", "ledger", "journeys")
+            what: reverse(f"audit:{what}", args=[run_id])
+            for what in ("run", "ledger", "journeys", "errors")
         }
-        uncounted = measure(client, pages["run"])
+        uncounted = {f"{what}, not counted": measure(client, pages[what]) for what in LIMITS_MS}
         for which in ("first", "again"):
             start = time.perf_counter()
             summaries.refresh(run_id=run_id, at=datetime.now(UTC))
@@ -134,12 +140,12 @@ def main() -> int:
     finally:
         connection.close()
         owner.creation.destroy_test_db(name, verbosity=0)
-    for what, taken in {"run, not counted": uncounted, **times}.items():
+    for what, taken in (uncounted | times).items():
         print(
-            f"{what:<18} median {statistics.median(taken):6.1f} ms,"
+            f"{what:<20} median {statistics.median(taken):6.1f} ms,"
             f" p95 {taken[int(0.95 * REQUESTS)]:6.1f}, worst {taken[-1]:6.1f}"
         )
-    kept = times["run"][int(0.95 * REQUESTS)] < LIMIT_MS
+    kept = all(times[what][int(0.95 * REQUESTS)] < limit for what, limit in LIMITS_MS.items())
     print("promise kept" if kept else "PROMISE BROKEN")
     return 0 if kept else 1
 

@@ -7,72 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
+from audit import error_classes
 from audit.lineage.bodies import read_errors
 from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt, reading
 from audit.lineage.nodes import NodeFacts, read_nodes
 from audit.lineage.runs import RunFacts, describe_run
-from audit.models import Call, NodeState, Operation, TransformError, ValidationError
+from audit.models import (
+    Call,
+    NodeState,
+    Operation,
+    RunSummary,
+    TransformError,
+    ValidationError,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from django.db import models
 
-# Classes of a kind that are told; the texts of as many are read.
-CLASSES_SHOWN = 20
 # Records of a table that are looked through; what lies behind them is said not to be.
 RECORDS_READ = 300_000
 
-# Records are read as they lie, because in the order of their keys it takes ten times as long. What
-# another table has of them is looked up one by one: a run of yesterday has no statistics, and
-# PostgreSQL would join it by whatever index is at hand.
-_VALIDATION = """
-SELECT node_id, error_id AS key, created_at AS at, row_id, error AS said, error_hash AS digest
-FROM (SELECT * FROM validation_errors WHERE run_id = %(run)s LIMIT %(records)s) v
-"""
-_TRANSFORM = """
-SELECT e.transform_id, e.error_id, e.created_at, t.row_id, e.error_details_json,
-       e.error_details_hash
-FROM (SELECT * FROM transform_errors WHERE run_id = %(run)s LIMIT %(records)s) e
-CROSS JOIN LATERAL (SELECT t.row_id FROM tokens t
-                    WHERE t.run_id = e.run_id AND t.token_id = e.token_id OFFSET 0) t
-"""
-_VISITS = """
-SELECT s.node_id, s.state_id, s.started_at, t.row_id, s.error_json, s.error_hash
-FROM (SELECT * FROM node_states WHERE run_id = %(run)s LIMIT %(records)s) s
-CROSS JOIN LATERAL (SELECT t.row_id FROM tokens t
-                    WHERE t.run_id = s.run_id AND t.token_id = s.token_id OFFSET 0) t
-WHERE s.status IN ('failed', 'rejected')
-"""
-_CALLS = """
-SELECT coalesce(s.node_id, o.node_id), c.call_id, c.created_at, s.row_id, c.error_json,
-       c.error_hash
-FROM (SELECT * FROM calls WHERE run_id = %(run)s LIMIT %(records)s) c
-LEFT JOIN LATERAL (SELECT s.node_id, t.row_id FROM node_states s
-                   JOIN tokens t ON t.run_id = s.run_id AND t.token_id = s.token_id
-                   WHERE s.run_id = c.run_id AND s.state_id = c.state_id OFFSET 0) s ON true
-LEFT JOIN LATERAL (SELECT o.node_id FROM operations o
-                   WHERE o.run_id = c.run_id AND o.operation_id = c.operation_id OFFSET 0) o
-          ON true
-WHERE c.status = 'error'
-"""
-_OPERATIONS = """
-SELECT node_id, operation_id, started_at, NULL::text, error_message, error_hash
-FROM (SELECT * FROM operations WHERE run_id = %(run)s LIMIT %(records)s) o
-WHERE status = 'failed'
-"""
-
-# Errors that differ only in their numbers and hashes are one class. Of texts that are kept as
-# payloads only the hash is in the trail, and that is what tells them apart.
-_CLASSED = """
-SELECT node_id, count(*), count(DISTINCT row_id), min(at), max(at), min(key),
-       count(*) OVER (), sum(count(*)) OVER ()
-FROM ("""
-_BY_CLASS = """) AS found (node_id, key, at, row_id, said, digest)
-GROUP BY node_id,
-    coalesce(md5(regexp_replace(left(said, 200), '[0-9a-f]{8,}|[0-9]+', '#', 'g')), digest)
-ORDER BY count(*) DESC, min(key) LIMIT %(classes)s
-"""
 _LOOKED_THROUGH = """
 SELECT EXISTS (SELECT FROM validation_errors WHERE run_id = %(run)s OFFSET %(records)s),
        EXISTS (SELECT FROM transform_errors WHERE run_id = %(run)s OFFSET %(records)s),
@@ -87,7 +44,6 @@ class _Source:
     """Where the errors of one kind are recorded."""
 
     kind: str
-    query: str
     model: type[models.Model]
     key: str
     text: str
@@ -97,7 +53,6 @@ class _Source:
 _SOURCES = (
     _Source(
         kind="validation",
-        query=_VALIDATION,
         model=ValidationError,
         key="error_id",
         text="error",
@@ -105,7 +60,6 @@ _SOURCES = (
     ),
     _Source(
         kind="transform",
-        query=_TRANSFORM,
         model=TransformError,
         key="error_id",
         text="error_details_json",
@@ -113,18 +67,14 @@ _SOURCES = (
     ),
     _Source(
         kind="visit",
-        query=_VISITS,
         model=NodeState,
         key="state_id",
         text="error_json",
         ref="error_ref",
     ),
-    _Source(
-        kind="call", query=_CALLS, model=Call, key="call_id", text="error_json", ref="error_ref"
-    ),
+    _Source(kind="call", model=Call, key="call_id", text="error_json", ref="error_ref"),
     _Source(
         kind="operation",
-        query=_OPERATIONS,
         model=Operation,
         key="operation_id",
         text="error_message",
@@ -165,10 +115,14 @@ class KindOfErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorsPage:
-    """Everything that went wrong in a run, kind by kind; kinds without errors are among them."""
+    """Everything that went wrong in a run, kind by kind; kinds without errors are among them.
+
+    `counted_at` is None where it was counted just now.
+    """
 
     run: RunFacts
     kinds: tuple[KindOfErrors, ...]
+    counted_at: datetime | None
 
     @property
     def records(self) -> int:
@@ -179,44 +133,57 @@ class ErrorsPage:
 def list_errors(*, run_id: str) -> ErrorsPage:
     """The errors of a run by class, in a fixed number of queries.
 
-    Of each table 300,000 records are looked through; of a longer one, those that lie first.
+    As the summary keeps them, where the run has one; else they are counted now, and of each table
+    300,000 records are looked through, of a longer one those that lie first.
 
     Raises:
         NotRecorded: there is no such run.
     """
     run = describe_run(run_id=run_id)
-    asked: dict[str, str | int] = {"run": run_id, "records": RECORDS_READ, "classes": CLASSES_SHOWN}
-    with connection.cursor() as cursor:
-        found = []
-        for source in _SOURCES:
-            cursor.execute(_CLASSED + source.query + _BY_CLASS, asked)
-            found.append(cursor.fetchall())
-        cursor.execute(_LOOKED_THROUGH, asked)
-        cut = cursor.fetchone()
-    named = {row[0] for rows in found for row in rows if row[0] is not None}
+    kept = (
+        RunSummary.objects.current()
+        .filter(run_id=run_id)
+        .values_list("errors_json", "computed_at")
+        .first()
+    )
+    cut = dict.fromkeys(error_classes.KINDS, False)
+    if kept is not None:
+        found = error_classes.read(kept[0])
+    else:
+        found = error_classes.count(run_id=run_id, records=RECORDS_READ)
+        with connection.cursor() as cursor:
+            cursor.execute(_LOOKED_THROUGH, {"run": run_id, "records": RECORDS_READ})
+            cut = dict(zip(error_classes.KINDS, cursor.fetchone(), strict=True))
+    named = {
+        told.node_id for one in found.values() for told in one.told if told.node_id is not None
+    }
     nodes = read_nodes(run_id, named)
     return ErrorsPage(
         run=run,
+        counted_at=kept[1] if kept is not None else None,
         kinds=tuple(
             KindOfErrors(
                 kind=source.kind,
-                classes=_classes(source, run_id, rows, nodes),
-                classes_total=rows[0][6] if rows else 0,
-                records=int(rows[0][7]) if rows else 0,
-                cut=more,
+                classes=_classes(source, run_id, found[source.kind].told, nodes),
+                classes_total=found[source.kind].classes,
+                records=found[source.kind].records,
+                cut=cut[source.kind],
             )
-            for source, rows, more in zip(_SOURCES, found, cut, strict=True)
+            for source in _SOURCES
         ),
     )
 
 
 def _classes(
-    source: _Source, run_id: str, rows: list[Any], nodes: dict[str, NodeFacts]
+    source: _Source,
+    run_id: str,
+    told: Sequence[error_classes.ErrorClass],
+    nodes: Mapping[str, NodeFacts],
 ) -> tuple[ClassOfErrors, ...]:
     examples = {
         getattr(record, source.key): record
         for record in source.model._default_manager.filter(
-            run_id=run_id, **{f"{source.key}__in": [row[5] for row in rows]}
+            run_id=run_id, **{f"{source.key}__in": [one.example for one in told]}
         )
         .only("run_id", source.key, source.ref, *_LINKS[source.kind])
         .annotate(**reading(source.text, limit=ERROR_LIMIT))
@@ -224,16 +191,16 @@ def _classes(
     kept = read_errors(refs=(getattr(record, source.ref) for record in examples.values()))
     return tuple(
         ClassOfErrors(
-            node=nodes.get(node_id),
-            records=records,
-            rows=befell,
-            first_at=first_at,
-            last_at=last_at,
-            example=examples[key],
-            text=excerpt(examples[key], source.text)
-            or kept.get(getattr(examples[key], source.ref)),
+            node=nodes.get(one.node_id or ""),
+            records=one.records,
+            rows=one.rows,
+            first_at=one.first_at,
+            last_at=one.last_at,
+            example=examples[one.example],
+            text=excerpt(examples[one.example], source.text)
+            or kept.get(getattr(examples[one.example], source.ref)),
         )
-        for node_id, records, befell, first_at, last_at, key, _classes, _records in rows
+        for one in told
     )
 
 

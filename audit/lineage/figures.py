@@ -90,7 +90,7 @@ def read_figures(run_ids: Iterable[str]) -> dict[str, Figures]:
     summaries = (
         RunSummary.objects.current()
         .filter(run_id__in=list(run_ids))
-        .defer("nodes_json", "ledger_json", "graph_json")
+        .defer("nodes_json", "ledger_json", "graph_json", "errors_json")
     )
     return {summary.run_id: _figures(summary) for summary in summaries}
 

@@ -20,7 +20,7 @@ from audit.models.fields import (
 )
 
 # What a summary holds and by which rules it is counted; one of an older version is out of date.
-SUMMARY_VERSION = 4
+SUMMARY_VERSION = 5
 
 
 class RunSummaryQuerySet(models.QuerySet["RunSummary"]):
@@ -55,6 +55,8 @@ class RunSummary(models.Model):
     ledger_json = text_field()
     # What the run graph says of nodes and edges: `traffic.measure`.
     graph_json = text_field()
+    # Errors by class, each with the key of an example: `error_classes.count`. No error's words.
+    errors_json = text_field()
     journeys = models.BigIntegerField()
     rows_alone = models.BigIntegerField()
     unaccounted = models.BigIntegerField()

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Left
 
-from audit import traffic
+from audit import error_classes, traffic
 from audit.errors import NotRecorded
 from audit.models import SUMMARY_VERSION, Import, Run, RunSummary
 from audit.summaries import journeys, ledger
@@ -90,6 +90,7 @@ def refresh(*, run_id: str, at: datetime) -> None:
             account = ledger.take(cursor, run_id=run_id)
             paths = journeys.keep(cursor, run_id=run_id)
         graph = traffic.measure(run_id=run_id)
+        mishaps = error_classes.count(run_id=run_id)
     RunSummary.objects.update_or_create(
         run_id=run_id,
         defaults={
@@ -104,6 +105,7 @@ def refresh(*, run_id: str, at: datetime) -> None:
             "nodes_json": json.dumps(nodes),
             "ledger_json": json.dumps(account),
             "graph_json": json.dumps(graph),
+            "errors_json": error_classes.kept(mishaps),
             "journeys": paths.journeys,
             "rows_alone": paths.alone,
             "unaccounted": account["rows_out"].get(UNACCOUNTED, 0),

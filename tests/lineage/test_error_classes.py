@@ -5,10 +5,11 @@ import hashlib
 import pytest
 from django.urls import reverse
 
-from audit import lineage, payloads
+from audit import error_classes as counting
+from audit import lineage, payloads, summaries
 from audit.errors import NotRecorded
 from audit.lineage import error_classes
-from audit.models import Operation
+from audit.models import Operation, RunSummary
 from tests.builders import (
     NOON,
     after_noon,
@@ -137,13 +138,31 @@ class TestListErrors:
         assert (kind.records, kind.cut) == (2, True)
 
     def test_tells_the_most_frequent_and_counts_the_others(self, run, monkeypatch):
-        monkeypatch.setattr(error_classes, "CLASSES_SHOWN", 1)
+        monkeypatch.setattr(counting, "CLASSES_TOLD", 1)
         make_failures(run, "rare", "often", "often")
 
         kind = kinds(run)["visit"]
 
         assert [one.text.text for one in kind.classes] == ["often"]
         assert (kind.classes_total, kind.records) == (2, 3)
+
+    def test_tells_of_a_run_that_was_counted_what_it_would_count(self, run):
+        make_failures(run, "no answer in 30 s", "no answer in 31 s", "refused")
+        make_refusal(run, node_id=None)
+        now = lineage.list_errors(run_id=run.run_id)
+
+        summaries.refresh(run_id=run.run_id, at=NOON)
+
+        kept = lineage.list_errors(run_id=run.run_id)
+        assert (now.counted_at, kept.counted_at) == (None, NOON)
+        assert kept.kinds == now.kinds
+
+    def test_keeps_no_words_of_an_error(self, run):
+        make_failures(run, "the secret is out")
+
+        summaries.refresh(run_id=run.run_id, at=NOON)
+
+        assert "secret" not in RunSummary.objects.get(run_id=run.run_id).errors_json
 
     def test_costs_the_same_at_two_sizes(self, run, count_queries):
         other = make_run()
