@@ -35,7 +35,7 @@ P95_MS = 25
 HALF = 0.5
 WARM = 20
 # A wide fan-out: children, how often asked, goals in milliseconds of the closure and the page.
-WIDE = ((504, 20, 50, 100), (50_004, 3, 1_000, 1_500), (100_000, 3, 2_000, 3_000))
+WIDE = ((504, 20, 50, 100), (50_004, 3, 1_000, 1_500), (100_000, 3, 1_500, 2_000))
 PAGE_KB = 40
 # As nobody should record it: generations, how often asked, goal in milliseconds.
 DEEP = (10_000, 3, 2_000)
@@ -83,7 +83,13 @@ INSERT INTO token_outcomes (run_id, outcome_id, token_id, outcome, is_terminal, 
     sink_name, error_hash)
 SELECT %(run)s, 'o' || i, 'c' || i, CASE WHEN i %% 1000 = 0 THEN 'failed' ELSE 'completed' END,
     true, now(), CASE WHEN i %% 1000 = 0 THEN NULL ELSE 'out' END,
-    CASE WHEN i %% 1000 = 0 THEN repeat('1', 64) END FROM generate_series(1, %(n)s) i
+    CASE WHEN i %% 1000 = 0 THEN repeat('1', 64) END FROM generate_series(1, %(n)s) i;
+INSERT INTO edges (run_id, edge_id, from_node_id, to_node_id, label, default_mode, created_at)
+SELECT %(run)s, 'e' || k, 'n2', 'n' || k, 'way ' || k, 'move', now() FROM generate_series(3, 4) k;
+INSERT INTO routing_events (run_id, event_id, state_id, edge_id, routing_group_id, ordinal, mode,
+    created_at)
+SELECT %(run)s, 'v' || i, 'c' || i || '-2', 'e' || 3 + i %% 2, 'g' || i, 0, 'move', now()
+FROM generate_series(1, %(n)s) i
 """
 
 _CHAIN = """

@@ -127,7 +127,10 @@ class StepSerializer(serializers.Serializer):
 
 
 class GroupSerializer(serializers.Serializer):
-    """Equal siblings that are told together; `open` tells them one by one."""
+    """Equal siblings that are told together; `open` tells them one by one.
+
+    `at_work` counts those under way in equal parts of the time from `started_at` to `ended_at`.
+    """
 
     group_key = serializers.CharField()
     parent_id = serializers.CharField()
@@ -142,6 +145,9 @@ class GroupSerializer(serializers.Serializer):
     p50_ms = serializers.FloatField(allow_null=True)
     p95_ms = serializers.FloatField(allow_null=True)
     worst_status = serializers.CharField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    at_work = serializers.ListField(child=serializers.IntegerField())
 
 
 class NodeNameSerializer(serializers.Serializer):

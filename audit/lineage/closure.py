@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from audit.lineage.absent import refuse
@@ -98,7 +98,7 @@ def _gather(  # noqa: PLR0913  # the parts of one answer
     limits = []
     if pipeline.cut:
         limits.append(f"The pipeline has more than {NODES_READ:,} nodes; the first are read.")
-    groups, visits_grouped, words = _fold(run.run_id, reach, pipeline, open_groups, cap)
+    groups, counted, words = _fold(run.run_id, reach, pipeline, open_groups, cap)
     limits += words
     if reach.cut:
         limits.append(f"The lineage has more than {cap:,} tokens; the nearest {cap:,} are told.")
@@ -135,10 +135,19 @@ def _gather(  # noqa: PLR0913  # the parts of one answer
         nodes=pipeline.nodes,
         hops=(),
         tokens_total=len(tokens) + sum(group.tokens for group in groups),
-        visits_total=sum(map(len, visits.values())) + visits_grouped,
+        visits_total=counted.visits
+        + sum(len(made) for key, made in visits.items() if key not in counted.tokens),
         limits=tuple(limits),
     )
     return replace(facts, hops=judge(facts, row_hashes=row_hashes, every_link=every_link))
+
+
+@dataclass(kw_only=True)
+class _Counted:
+    """The visits that were counted by SQL, and those of these tokens are among them."""
+
+    visits: int = 0
+    tokens: set[str] = field(default_factory=set)
 
 
 def _fold(
@@ -147,11 +156,11 @@ def _fold(
     pipeline: Pipeline,
     open_groups: Collection[str],
     cap: int,
-) -> tuple[tuple[GroupFacts, ...], int, list[str]]:
+) -> tuple[tuple[GroupFacts, ...], _Counted, list[str]]:
     """Group the children of wide tokens; the reach grows by those told one by one, and theirs."""
     groups: list[GroupFacts] = []
     words: list[str] = []
-    visits = 0
+    counted = _Counted()
     untold = 0
     wide = list(reach.wide)
     # Twice: what an exemplar became may be wide itself. Deeper ones are only named.
@@ -169,7 +178,8 @@ def _fold(
         )
         untold += max(0, len(wide) - PARENTS_GROUPED)
         groups += folded.groups
-        visits += folded.visits
+        counted.visits += folded.visits
+        counted.tokens.update(folded.told)
         if folded.groups_untold:
             words.append(
                 f"{folded.tokens_untold:,} tokens in {folded.groups_untold:,} further groups "
@@ -197,7 +207,7 @@ def _fold(
         words.append(
             f"{untold:,} further tokens have more than {WIDE} children each; these are not told."
         )
-    return tuple(groups), visits, words
+    return tuple(groups), counted, words
 
 
 _GOES_ON = ("forked", "expanded", "coalesced", "consumed_in_batch")

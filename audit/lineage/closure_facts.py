@@ -142,7 +142,9 @@ class GroupFacts:
 
     `tokens` is how many; `group_key` names the group across requests. The token `example_id`
     is equal to them and is among the closure's tokens. Durations are those of a token from its
-    first start to its last end, in milliseconds.
+    first start to its last end, in milliseconds; `at_work` counts those under way, example
+    included, in equal parts of the time from `started_at` to `ended_at`. Nothing of it where no
+    visit is recorded.
     """
 
     group_key: str
@@ -158,6 +160,9 @@ class GroupFacts:
     p50_ms: float | None
     p95_ms: float | None
     worst_status: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    at_work: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, OuterRef, Subquery
+from django.db import connection
 from django.db.models.functions import Left
 
 from audit.errors import NotRecorded
@@ -32,6 +32,32 @@ if TYPE_CHECKING:
 VISITS_READ = 500
 ERROR_READ = 2_000
 FAILED = {NodeStateStatus.FAILED.value, NodeStateStatus.REJECTED.value}
+
+_CHILDREN = """
+SELECT p.token_id FROM token_parents p
+WHERE p.run_id = %(run)s AND p.parent_token_id = %(token)s
+"""
+_TOGETHER = """
+SELECT t.token_id FROM tokens t
+WHERE t.run_id = %(run)s AND t.expand_group_id = %(group)s AND t.token_id <> %(token)s
+  AND t.token_id = ANY(ARRAY(
+    SELECT p.token_id::text FROM token_parents p
+    WHERE p.run_id = %(run)s AND p.parent_token_id = (
+        SELECT parent_token_id FROM token_parents
+        WHERE run_id = %(run)s AND token_id = %(token)s ORDER BY ordinal LIMIT 1)))
+"""
+# One walk along the index with all the ids, not a look-up for each: there may be 100,000.
+_ENDED = """
+WITH them AS MATERIALIZED (SELECT array_agg(token_id)::text[] AS keys FROM ({keys}) k),
+last AS MATERIALIZED (
+    SELECT DISTINCT ON (o.token_id) o.token_id, o.outcome FROM token_outcomes o
+    WHERE o.run_id = %(run)s AND o.token_id = ANY((SELECT keys FROM them)::text[])
+    ORDER BY o.token_id, o.is_terminal DESC, o.recorded_at DESC, o.outcome_id DESC
+)
+SELECT outcome, count(*) FROM last GROUP BY outcome
+UNION ALL
+SELECT '', coalesce(cardinality(keys), 0) - (SELECT count(*) FROM last) FROM them
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +137,6 @@ def tell_ending(*, run_id: str, token_id: str) -> Ending:
     batch_id = verdict.batch_id if verdict else None
     place, places = _place(run_id, token_id, batch_id)
     parents = TokenParent.objects.filter(**of_it)
-    children = TokenParent.objects.filter(run_id=run_id, parent_token_id=token_id)
     return Ending(
         run_id=run_id,
         row_id=token.row_id,
@@ -138,7 +163,7 @@ def tell_ending(*, run_id: str, token_id: str) -> Ending:
             for visit in visits
         ),
         siblings=_siblings(token),
-        children=_ended(run_id, children),
+        children=_ended(_CHILDREN, {"run": run_id, "token": token_id}),
     )
 
 
@@ -220,28 +245,16 @@ def _written(of_it: Mapping[str, str]) -> str | None:
 
 
 def _siblings(token: Token) -> tuple[OutcomeCount, ...]:
-    """The others that were made of the same parent in one expansion."""
+    """The others that were made of the same parent in one expansion. One query."""
     if token.expand_group_id is None:
         return ()
-    parent = TokenParent.objects.filter(run_id=token.run_id, token_id=token.token_id)
-    together = TokenParent.objects.filter(
-        run_id=token.run_id,
-        parent_token_id=Subquery(parent.order_by("ordinal").values("parent_token_id")[:1]),
-        token__expand_group_id=token.expand_group_id,
+    return _ended(
+        _TOGETHER,
+        {"run": token.run_id, "token": token.token_id, "group": token.expand_group_id},
     )
-    return _ended(token.run_id, together.exclude(token_id=token.token_id))
 
 
-def _ended(run_id: str, links: Any) -> tuple[OutcomeCount, ...]:
-    last = (
-        TokenOutcome.objects.filter(run_id=run_id, token_id=OuterRef("token_id"))
-        .order_by("-is_terminal", "-recorded_at", "-outcome_id")
-        .values("outcome")[:1]
-    )
-    counted = (
-        links.annotate(verdict=Subquery(last))
-        .values_list("verdict")
-        .annotate(tokens=Count("token_id"))
-        .order_by()
-    )
-    return in_order({verdict or "": tokens for verdict, tokens in counted})
+def _ended(keys: str, asked: dict[str, str]) -> tuple[OutcomeCount, ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(_ENDED.format(keys=keys), asked)
+        return in_order({verdict or "": int(tokens) for verdict, tokens in cursor if tokens})

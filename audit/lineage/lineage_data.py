@@ -164,6 +164,9 @@ def _group(group: GroupFacts) -> dict[str, Any]:
         "example_id": group.example_id,
         "p50_ms": group.p50_ms,
         "p95_ms": group.p95_ms,
+        "started_at": _instant(group.started_at),
+        "ended_at": _instant(group.ended_at),
+        "at_work": list(group.at_work),
     }
 
 

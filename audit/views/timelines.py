@@ -11,7 +11,7 @@ from audit.drawing.timeline import Scale, scale
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from audit.lineage.closure_facts import Closure, VisitFacts
+    from audit.lineage.closure_facts import Closure, GroupFacts, VisitFacts
     from audit.lineage.lanes import Lane, Lanes
 
 BARS_A_LANE = 200
@@ -62,14 +62,20 @@ class Timeline:
 def lay_in_time(closure: Closure, lanes: Lanes, *, fold: bool) -> Timeline:
     """Place the attempts of all lanes; the scale is that of the whole lineage, folded or not."""
     visits = [visit for made in closure.visits.values() for visit in made]
-    start = min((visit.started_at for visit in visits), default=None)
+    counted = [part for group in closure.groups for part in _parts(group)]
+    start = min(
+        [*(visit.started_at for visit in visits), *(begin for begin, _, _ in counted)], default=None
+    )
     if start is None:
         empty = scale((), fold=False)
         return Timeline(start=None, scale=empty, tracks=tuple(_nothing(one) for one in lanes.lanes))
-    last = max(visit.completed_at or visit.started_at for visit in visits)
-    ends = scale(
-        ((_ms(start, v.started_at), _ms(start, v.completed_at or last)) for v in visits), fold=fold
+    last = max(
+        [*(visit.completed_at or visit.started_at for visit in visits)]
+        + [end for _, end, _ in counted]
     )
+    stretches = [(visit.started_at, visit.completed_at or last) for visit in visits]
+    stretches += [(begin, end) for begin, end, _ in counted]
+    ends = scale(((_ms(start, begin), _ms(start, end)) for begin, end in stretches), fold=fold)
     return Timeline(
         start=start,
         scale=ends,
@@ -116,13 +122,36 @@ def _track(closure: Closure, lane: Lane, on: Scale, start: datetime, last: datet
     )
 
 
+def _parts(group: GroupFacts) -> list[tuple[datetime, datetime, int]]:
+    """The time of a group that was counted by the database: begin, end and how many, where any."""
+    if group.started_at is None or group.ended_at is None:
+        return []
+    length = (group.ended_at - group.started_at) / max(1, len(group.at_work))
+    return [
+        (group.started_at + length * place, group.started_at + length * (place + 1), tokens)
+        for place, tokens in enumerate(group.at_work)
+        if tokens
+    ]
+
+
 def _strip(lane: Lane, on: Scale, start: datetime, last: datetime) -> Track:
-    """How many of the folded tokens were at work, as columns; empty where times are not read."""
+    """How many of the folded tokens were at work, as columns.
+
+    Of a group in SQL no single visit is read: a token counts from its first start to its last end.
+    """
     counts = [0] * BINS
+
+    def places(begin: datetime, end: datetime) -> range:
+        left, width = on.bar(_ms(start, begin), _ms(start, end))
+        return range(int(left), min(BINS, int(left + width) + 1))
+
     for visit in lane.visits:
-        left, width = on.bar(_ms(start, visit.started_at), _ms(start, visit.completed_at or last))
-        for place in range(int(left), min(BINS, int(left + width) + 1)):
+        for place in places(visit.started_at, visit.completed_at or last):
             counts[place] += 1
+    group = lane.fold.group if lane.fold is not None else None
+    for begin, end, tokens in _parts(group) if group is not None else ():
+        for place in places(begin, end):
+            counts[place] = max(counts[place], tokens)
     most = max(counts)
     strip = tuple(
         (float(place), 1.0, round(18 * count / most, 1))

@@ -5,6 +5,7 @@ import pytest
 from audit.errors import NotRecorded, RunMismatch
 from audit.lineage.closure import gather_closure, gather_row
 from tests.builders import (
+    after_noon,
     digest,
     make_batch,
     make_call,
@@ -117,6 +118,48 @@ class TestGatherClosure:
         assert len(opened.tokens) == 1 + 3 + 101
         assert opened.tokens_total == 251
         assert {g.group_key for g in opened.groups} == {bad.group_key, good.group_key}
+
+    def test_of_attempts_at_one_place_a_group_tells_the_last(self):
+        world = make_world(rows=1)
+        (root,) = world.tokens
+        gate = make_node(world.run, "large", "gate")
+        edges = [make_edge(gate, world.sink, label) for label in ("true", "false")]
+        kids = [make_child(root, number, expand_group_id="e") for number in range(202)]
+        for number, kid in enumerate(kids):
+            # Some once, some twice, some three times; in the end all went the same way.
+            for attempt in range(number % 3):
+                make_state(kid, gate, 1, status="failed", attempt=attempt)
+            last = make_state(kid, gate, 1, attempt=number % 3)
+            for ordinal, edge in enumerate(edges):
+                make_route(last, edge, ordinal)
+
+        found = closure_of(root)
+
+        assert sorted(
+            (group.tokens, *((s.status, s.retried, s.label) for s in group.path))
+            for group in found.groups
+        ) == [
+            (67, ("completed", False, "true, false")),
+            (133, ("completed", True, "true, false")),
+        ]
+        assert found.visits_total == 2 + 68 + 67 * 2 + 67 * 3
+
+    def test_counts_how_many_of_a_group_were_at_work(self):
+        world = make_world(rows=1)
+        kids = [make_child(world.tokens[0], n, expand_group_id="e") for n in range(201)]
+        for number, kid in enumerate(kids):
+            # All begin at once; one in three goes on ten times as long as the others.
+            make_state(
+                kid,
+                world.transform,
+                started_at=after_noon(100),
+                completed_at=after_noon(200 if number % 3 == 0 else 110),
+            )
+
+        (group,) = closure_of(world.tokens[0]).groups
+
+        assert (group.started_at, group.ended_at) == (after_noon(100), after_noon(200))
+        assert group.at_work == (201,) * 11 + (67,) * 89
 
     def test_never_groups_the_focus(self):
         world = make_world(rows=1)
