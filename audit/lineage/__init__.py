@@ -39,6 +39,7 @@ from audit.lineage.node_story import ATTEMPTS, NodeStory, explain_node
 from audit.lineage.reached import Reached, ReachedArtifact, read_reached
 from audit.lineage.record_seals import RecordSeal, read_record_seal
 from audit.lineage.recovery import RecoveryPage, explain_recovery
+from audit.lineage.refusals import refusals_about
 from audit.lineage.row_tokens import token_for_row
 from audit.lineage.rows import NO_OUTCOME, RowsPage, RowStory, explain_row, list_rows
 from audit.lineage.runs import (
@@ -145,6 +146,7 @@ __all__ = [
     "read_reached",
     "read_record_seal",
     "read_timeline",
+    "refusals_about",
     "schema_fits",
     "tell_ending",
     "token_for_row",

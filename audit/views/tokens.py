@@ -26,6 +26,11 @@ def token(request: HttpRequest, run_id: str, token_id: str) -> HttpResponse:
     query = read_query(request)
     story = lineage.explain_token(run_id=run_id, token_id=token_id)
     closure, lanes = _lineage(run_id, token_id, query)
+    reached = lineage.read_reached(closure=closure)
+    choices = lineage.read_choices(
+        run_id=run_id, states=[visit.state_id for visit in story.visits if visit.routes]
+    )
+    refused, same_content = lineage.refusals_about(row=story.row)
     context = {
         "story": story,
         "run": story.run,
@@ -45,6 +50,11 @@ def token(request: HttpRequest, run_id: str, token_id: str) -> HttpResponse:
         if query.visit
         else None,
         "hops": [hop for hop in closure.hops if hop.token_id == token_id],
+        "reached": reached,
+        "choices": [(choice, closure.nodes.get(choice.node_id)) for choice in choices.told],
+        "choices_cut": choices.limits,
+        "refused": refused,
+        "same_content": same_content,
         "picked_hops": [hop for hop in closure.hops if hop.to_state == query.visit]
         if query.visit
         else [],

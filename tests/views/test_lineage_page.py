@@ -14,12 +14,14 @@ from audit.models import NodeState, Token, TokenOutcome, TokenParent
 from tests.builders import (
     after_noon,
     digest,
+    make_artifact,
     make_batch,
     make_child,
     make_edge,
     make_node,
     make_outcome,
     make_parent,
+    make_refusal,
     make_route,
     make_row,
     make_run,
@@ -374,14 +376,70 @@ class TestWeight:
 
         assert len(costs) == 1
 
-    def test_of_all_scripts_is_under_fifteen_kilobytes(self):
+    def test_costs_at_most_fifty_five_queries(self, signed_in, count_queries):
+        _root, _merged, tokens = expanded(3)
+
+        assert count_queries(lambda: signed_in.get(address(tokens[0]))) <= 55
+
+    def test_of_the_scripts_of_all_pages_is_under_fifteen_kilobytes(self):
         from pathlib import Path
 
-        scripts = Path(__file__).resolve().parents[2] / "static" / "audit" / "js"
+        root = Path(__file__).resolve().parents[2]
+        # The pages that verify files bring their own, and no other page loads it.
+        pages = [
+            page for page in root.glob("templates/**/*.html") if not page.stem.startswith("verify")
+        ]
+        named = {
+            name for page in pages for name in re.findall(r"audit/js/\w+\.js", page.read_text())
+        }
 
-        weight = sum(len(gzip.compress(path.read_bytes())) for path in scripts.glob("*.js"))
+        assert "audit/js/lineage.js" in named
+        scripts = [(root / "static" / name).read_bytes() for name in named]
+        assert not any(b"import " in script for script in scripts)
+        assert sum(len(gzip.compress(script)) for script in scripts) < 15_000
 
-        assert weight < 15_000
+
+class TestStory:
+    """What stands below the lanes: choices with their proof, outputs, refusals of the row."""
+
+    def test_says_why_it_was_sent_where_it_went_and_what_proves_it(self, signed_in):
+        world = make_world(rows=1)
+        gate = make_node(world.run, "large", "gate")
+        state = make_state(world.tokens[0], gate, 8)
+        make_route(state, make_edge(gate, world.sink, "high"))
+
+        text = signed_in.get(address(world.tokens[0])).text
+
+        story = text[text.index('id="choices"') : text.index('id="verdicts"')]
+        assert "took <strong>high</strong>" in story
+        assert "cannot be verified: no reason is recorded" in story
+        assert f"visit={state.state_id}#selected" in story
+
+    def test_names_the_outputs_that_its_children_reached(self, signed_in):
+        world = make_world(rows=1)
+        (root,) = world.tokens
+        other = make_node(world.run, "copy", "sink")
+        make_artifact(make_state(root, other, 8), path_or_uri="mine")
+        make_artifact(make_state(make_child(root), world.sink, 3), path_or_uri="far")
+
+        text = signed_in.get(address(root)).text
+
+        outputs = text[text.index('id="outputs"') : text.index('id="parents"')]
+        assert "reached by</span> this token<" in outputs
+        assert outputs.count("reached by") == outputs.count("recorded</span>") == 2
+        assert ">far</a>" in outputs
+
+    def test_tells_refusals_of_the_row_and_of_its_content_apart(self, signed_in):
+        world = make_world(rows=1)
+        (row,) = world.rows
+        make_refusal(world.run, row_id=row.row_id, error="of this record")
+        make_refusal(world.run, row_hash=row.source_data_hash, error="of the same words")
+
+        text = signed_in.get(address(world.tokens[0])).text
+
+        assert text.index('id="refused"') < text.index("of this record")
+        assert text.index("of this record") < text.index('id="same-content"')
+        assert text.index('id="same-content"') < text.index("of the same words")
 
 
 class TestTime:
@@ -397,6 +455,14 @@ class TestTime:
         assert "99 % idle" in plain or "&gt; 99 % idle" in plain
         assert "8 min 18 s idle, folded" in folded
         assert "Show idle time to scale" in folded
+
+    def test_draws_a_fold_that_the_database_counted_as_activity(self, signed_in):
+        _root, merged, tokens = expanded(260)
+        page = signed_in.get(address(merged, query="?axis=time")).text
+        alone = signed_in.get(address(tokens[0], query="?axis=time&q=nothing")).text
+
+        assert page.count('class="strip"') >= 1
+        assert 'class="strip"' not in alone
 
     def test_of_a_token_without_visits_is_a_page_too(self, signed_in):
         world = make_world(rows=0)
