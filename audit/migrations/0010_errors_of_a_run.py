@@ -4,10 +4,10 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """One column; schema version 8."""
+    """One column; schema version 9."""
 
     dependencies = [
-        ('audit', '0008_exports'),
+        ('audit', '0009_roles'),
     ]
 
     operations = [
@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             preserve_default=False,
         ),
         migrations.RunSQL(
-            "UPDATE schema_info SET version = 8",
-            reverse_sql="UPDATE schema_info SET version = 7",
+            "UPDATE schema_info SET version = 9",
+            reverse_sql="UPDATE schema_info SET version = 8",
         ),
     ]
