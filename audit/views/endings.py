@@ -117,7 +117,7 @@ def _delivered(ending: Ending) -> list[Piece]:
         pieces += [said(" because "), *_because(ending, ending.decided)]
     elif ending.decided is not None:
         pieces += [said(" as "), _at(ending, ending.decided), said(" chose")]
-    pieces.append(said(f", {_attempts(ending.retried)},"))
+    pieces += [said(", "), *_attempts(ending), said(",")]
     if not ending.confirmed:
         return [*pieces, said(" but "), link("no sink visit confirms it", f"{url}#visits")]
     if ending.written is not None:
@@ -219,10 +219,15 @@ def _visit(ending: Ending, stop: Stop) -> str:
     return reverse("audit:visit", kwargs={"run_id": ending.run_id, "state_id": stop.state_id})
 
 
-def _attempts(retried: Stop | None) -> str:
-    if retried is None:
-        return _FIRST
-    return f"{_RETRY.format(retried.attempt, retried.attempts)} at {name(retried.node.name)}"
+def _attempts(ending: Ending) -> list[Piece]:
+    """Whether it was tried again; where, unless the sentence has just said so."""
+    stop = ending.retried
+    if stop is None:
+        return [said(_FIRST)]
+    told = link(_RETRY.format(stop.attempt, stop.attempts), _visit(ending, stop))
+    if ending.decided is not None and stop.state_id == ending.decided.state_id:
+        return [told]
+    return [told, said(f" at {name(stop.node.name)}")]
 
 
 def name(recorded: str) -> str:

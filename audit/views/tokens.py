@@ -40,6 +40,8 @@ def token(request: HttpRequest, run_id: str, token_id: str) -> HttpResponse:
         "here": f"token {token_id[:12]}",
         "calls_shown": sum(len(visit.calls) for visit in story.visits),
         "now": timezone.now(),
+        "root": lineage.newest_root(run_id=run_id),
+        "address": request.build_absolute_uri(),
         "closure": closure,
         "lanes": lanes,
         "query": query,
