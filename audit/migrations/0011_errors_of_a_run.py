@@ -4,10 +4,10 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """One column; schema version 9."""
+    """One column; schema version 10."""
 
     dependencies = [
-        ('audit', '0009_roles'),
+        ('audit', '0010_retention'),
     ]
 
     operations = [
@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             preserve_default=False,
         ),
         migrations.RunSQL(
-            "UPDATE schema_info SET version = 9",
-            reverse_sql="UPDATE schema_info SET version = 8",
+            "UPDATE schema_info SET version = 10",
+            reverse_sql="UPDATE schema_info SET version = 9",
         ),
     ]
