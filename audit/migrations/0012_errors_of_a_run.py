@@ -4,10 +4,10 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """One column; schema version 10."""
+    """One column; schema version 11."""
 
     dependencies = [
-        ('audit', '0010_retention'),
+        ('audit', '0011_import_jobs'),
     ]
 
     operations = [
@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             preserve_default=False,
         ),
         migrations.RunSQL(
-            "UPDATE schema_info SET version = 10",
-            reverse_sql="UPDATE schema_info SET version = 9",
+            "UPDATE schema_info SET version = 11",
+            reverse_sql="UPDATE schema_info SET version = 10",
         ),
     ]
