@@ -51,6 +51,7 @@ SCRIPTS = [
         "attestation",
         "leaves",
         "bag",
+        "certificate",
         "lookup",
         "words",
         "result",

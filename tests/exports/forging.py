@@ -83,15 +83,19 @@ def attest(bag, private=TRUE, change=lambda _statement: None):
     about["name"], about["digest"]["sha256"] = checkpoint.origin, checkpoint.root.hex()
     about["annotations"]["tree_size"] = checkpoint.size
     change(told)
-    body = rfc8785.dumps(told)
-    kind = b"application/vnd.in-toto+json"
-    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
+    kind = "application/vnd.in-toto+json"
+    (bag / "attestation.dsse.json").write_bytes(envelope(rfc8785.dumps(told), kind, private))
+
+
+def envelope(body, kind, private=TRUE):
+    """A DSSE envelope."""
+    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(body), body)
     der = private.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    envelope = {
+    told = {
         "payload": base64.b64encode(body).decode(),
-        "payloadType": kind.decode(),
+        "payloadType": kind,
         "signatures": [
             {
                 "keyid": hashlib.sha256(der).hexdigest(),
@@ -99,7 +103,7 @@ def attest(bag, private=TRUE, change=lambda _statement: None):
             }
         ],
     }
-    (bag / "attestation.dsse.json").write_bytes(rfc8785.dumps(envelope))
+    return rfc8785.dumps(told)
 
 
 def reseal(bag, private=TRUE, name=NAME, origin=None):

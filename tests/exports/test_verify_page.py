@@ -14,6 +14,7 @@ import zipfile
 import zlib
 
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connections
 from django.test import Client, override_settings
@@ -24,7 +25,7 @@ from audit.evidence.records import RECORD_TYPES
 from audit.exports import verify
 from tests.exports import forging
 from tests.exports.conftest import zip_of
-from tests.exports.forging import OTHER, TRUE
+from tests.exports.forging import NAME, OTHER, TRUE
 from tests.exports.mutations import MATRIX, link, lying
 from tests.exports.test_verify import NOTE, RFC_8032, ROOTS, TYPES, VKEY, WORDS, csv_row_of
 
@@ -359,6 +360,105 @@ class TestRecords:
         found = opened.evaluate(code, [text[at : at + cut] for at in range(0, len(text), cut)])
 
         assert found == ['a,"b\r\n""c"', '"d",e']
+
+
+END = "\n"
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def certificate(change=lambda _statement, _lines: None, private=TRUE):
+    """A certificate and its list, signed after a change of them."""
+    lines = [
+        (f"{pair}{'0' * 62}", size, 3, status)
+        for pair, size, status in (("0a", 5, "erased"), ("0b", 7, "erased"), ("f0", 1, "kept"))
+    ]
+    told = {
+        "format": "landscape-purge-certificate/1",
+        "authority": NAME,
+        "plan": {"number": 7, "payloads": 3, "bytes": "13", "requested_by": 1, "approved_by": 2},
+        "outcome": {
+            "by_status": {
+                "erased": {"payloads": 2, "bytes": "12"},
+                "kept": {"payloads": 1, "bytes": "1"},
+            },
+            "skipped_for": {},
+            "deleted_payloads": 2,
+            "deleted_bytes": "12",
+        },
+        "not_erasable_inline_texts": {"rows": 4},
+    }
+    listed = "".join(f"{ref} {size} {policy} {status}\n" for ref, size, policy, status in lines)
+    pairs = [
+        f"{ref[:2]} {sha256(f'{ref} {size} {policy}{END}')}\n" for ref, size, policy, _ in lines
+    ]
+    told["plan"]["digest"] = sha256("".join(pairs))
+    told["outcome"]["list_sha256"] = sha256(listed)
+    listed = change(told, listed) or listed
+    return forging.envelope(
+        rfc8785.dumps(told), "application/vnd.landscape.purge-certificate+json", private
+    ), listed
+
+
+class TestCertificates:
+    @pytest.fixture
+    def judge(self, opened):
+        """What the page says of a certificate, and of its list where there is one."""
+        code = """([key, text, list]) => {
+          const blob = list === null ? null : { name: "list", blob: new Blob([list]) };
+          const content = landscape.utf8(text);
+          const keys = landscape.readKeys(key, "x");
+          return landscape.verifyCertificate({ content, list: blob }, keys).then((r) => r.asJson());
+        }"""
+
+        def judge_(made, key=VKEY, *, with_list=True):
+            envelope, listed = made
+            return opened.evaluate(code, [key, envelope.decode(), listed if with_list else None])
+
+        return judge_
+
+    def test_are_verified_with_their_list(self, judge):
+        report = judge(certificate())
+
+        assert report["problems"] == []
+        assert report["findings"].keys() == {"LEFT", "INLINE"}
+        assert (report["plan"], report["deleted"]) == (7, 2)
+        assert "NO_LIST" in judge(certificate(), with_list=False)["findings"]
+
+    @pytest.mark.parametrize(
+        ("change", "problem"),
+        [
+            (lambda told, _: told["plan"].update(approved_by=1), "nobody but who made"),
+            (lambda told, _: told["outcome"].update(deleted_bytes="13"), "do not add up"),
+            (lambda told, _: told["plan"].update(payloads=4), "do not add up"),
+            (lambda told, _: told["plan"].update(digest="0" * 64), "one that was approved"),
+            (lambda _, listed: listed.replace(" 5 ", " 6 "), "one that was approved"),
+            (lambda _, listed: listed.replace("kept", "erased"), "what became of the list"),
+            (lambda _, listed: listed[:-1], "line 3 of list is malformed"),
+            (lambda _, listed: listed + listed[:72], "line 4 of list is malformed"),
+            (lambda told, _: told.pop("outcome"), "malformed"),
+        ],
+    )
+    def test_say_what_is_wrong(self, judge, change, problem):
+        def changed(told, listed):
+            made = change(told, listed)
+            return made if isinstance(made, str) else None
+
+        report = judge(certificate(changed))
+
+        assert report["status"] == 1
+        assert problem in " | ".join(report["problems"])
+
+    def test_need_a_trusted_key_and_a_known_format(self, judge):
+        newer = certificate(lambda told, _: told.update(format="landscape-purge-certificate/2"))
+
+        assert judge(certificate(private=OTHER))["status"] == 2
+        assert judge(newer)["status"] == 2
+        envelope, listed = certificate()
+        spoilt = envelope.replace(b'"sig":"', b'"sig":"AA')
+        assert judge((spoilt, listed))["status"] == 1
 
 
 class TestHostileArchives:

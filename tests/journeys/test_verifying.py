@@ -81,7 +81,7 @@ def test_from_the_run_to_the_verdict(page, dark_page, world, screenshot, axe, tm
     path = tmp_path / caught.value.suggested_filename
     caught.value.save_as(path)
 
-    page.get_by_role("link", name="Verify", exact=True).click()
+    page.get_by_role("complementary", name="Steps").get_by_role("link", name="Verify").click()
     assert axe(page) == []
     screenshot(page, "verify-empty")
     drop(page, path)
@@ -171,6 +171,13 @@ def test_one_record_without_the_others_and_single_files(page, world, screenshot,
     assert f"number {proven.proof.index} of" in page.locator("[data-verdict]").inner_text()
     assert axe(page) == []
     screenshot(page, "verify-record")
+
+    page.get_by_role("button", name="Check another").click()
+    parcel = exports.parcel(proven)
+    (tmp_path / parcel.name).write_bytes(parcel.content)
+    drop(page, tmp_path / parcel.name)
+    assert verdict(page) == "VERIFIED"
+    assert "number " in page.locator("[data-verdict]").inner_text()
 
     page.get_by_role("button", name="Check another").click()
     record.write_bytes(proven.line.replace(b"row", b"raw", 1))

@@ -13,29 +13,34 @@
   const PREDICATE = "https://slsa.dev/provenance/v1";
   const PAYLOAD_TYPE = "application/vnd.in-toto+json";
 
-  /** What it attests, signed by a trusted key and about this very checkpoint. */
-  async function readAttestation(content, keys, { origin, size, root }) {
-    const malformed = new Failed(`${WHAT} is malformed`);
+  /** What a DSSE envelope holds, and the trusted key that signed it. */
+  async function openEnvelope(content, keys, what) {
     let envelope;
     try {
-      envelope = JSON.parse(asText(content, WHAT));
+      envelope = JSON.parse(asText(content, what));
       envelope.signatures.forEach(({ keyid, sig }) => [keyid, sig].map((each) => each.length));
       envelope.payloadType.length;
     } catch {
-      throw malformed;
+      throw new Failed(`${what} is malformed`);
     }
     const body = fromBase64(envelope.payload);
     const kind = envelope.payloadType;
     const head = utf8(`DSSEv1 ${utf8(kind).length} ${kind} ${body.length} `);
-    const good = [];
+    const found = [];
     for (const { keyid, sig } of envelope.signatures) {
       const key = keys.find((each) => each.fingerprint === keyid);
-      if (key) good.push(await key.verifies(fromBase64(sig), joined([head, body])));
+      if (key) found.push([key, await key.verifies(fromBase64(sig), joined([head, body]))]);
     }
-    if (!good.length) throw new Unsure(`${WHAT} is signed by no key that you trust`);
-    if (kind !== PAYLOAD_TYPE || !good.every(Boolean)) {
-      throw new Failed(`the signature of ${WHAT} is wrong`);
-    }
+    if (!found.length) throw new Unsure(`${what} is signed by no key that you trust`);
+    const good = found.every(([, verified]) => verified);
+    if (!good) throw new Failed(`the signature of ${what} is wrong`);
+    return { kind, body, key: found[0][0] };
+  }
+
+  /** What it attests, signed by a trusted key and about this very checkpoint. */
+  async function readAttestation(content, keys, { origin, size, root }) {
+    const { kind, body } = await openEnvelope(content, keys, WHAT);
+    if (kind !== PAYLOAD_TYPE) throw new Failed(`the signature of ${WHAT} is wrong`);
     let attested;
     let kinds;
     let told;
@@ -53,7 +58,7 @@
         finished: statement.predicate.runDetails.metadata.finishedOn,
       };
     } catch {
-      throw malformed;
+      throw new Failed(`${WHAT} is malformed`);
     }
     if (kinds.join("\n") !== [STATEMENT, PREDICATE, BUILD_TYPE].join("\n")) {
       throw new Unsure(`${WHAT} is of a kind that this program does not know`);
@@ -68,5 +73,5 @@
     return attested;
   }
 
-  Object.assign(landscape, { readAttestation });
+  Object.assign(landscape, { openEnvelope, readAttestation });
 })();

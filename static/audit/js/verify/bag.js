@@ -18,6 +18,7 @@
   const BAGIT = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
   const PATH = /^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/;
   const [MAX_LINE, MAX_SMALL, MAX_MEAN] = [16 << 20, 1 << 20, 1 << 16];
+  const MAX_NATIVE = 64 << 20;
   const PROVISIONAL = "the run was still going: this is not its end";
   const NO_ANCHOR =
     "time and uniqueness rest on the authority alone: there is no proof that the seal is in its " +
@@ -55,13 +56,24 @@
 
     /** A file in pieces, and a fault where the manifest has another hash. */
     async *hashed(name, expected, step) {
+      const size = this.files.sizes.get(name);
+      // The browser's own hash is ten times as fast, and wants the whole in memory. Of CSV files
+      // many are open at once.
+      const native = size <= MAX_NATIVE && !name.startsWith("data/csv/") && crypto.subtle;
+      const whole = native ? new Uint8Array(size) : null;
       const digest = new Sha256();
+      let at = 0;
       for await (const chunk of this.files.stream(name)) {
-        digest.update(chunk);
+        if (native) whole.set(chunk, at);
+        else digest.update(chunk);
+        at += chunk.length;
         await this.progress(chunk.length, this.leaves?.tree.size ?? 0);
         yield chunk;
       }
-      if (expected && hex(digest.digest()) !== expected) {
+      const found = native
+        ? new Uint8Array(await native.digest("SHA-256", whole))
+        : digest.digest();
+      if (expected && hex(found) !== expected) {
         this.report.fail(`${name} is not what the manifest says`, step);
       }
     }
@@ -292,6 +304,7 @@
       for (const line of lines.filter(Boolean)) {
         const [ref, state] = line.split(/ ([^]*)/);
         leaves.payloads.add(ref);
+        if (state === "purged") leaves.saidPurged.add(ref);
         states.set(state, (states.get(state) ?? 0) + 1);
         if (report.absent.length < 100) report.absent.push({ ref, state });
       }
@@ -408,6 +421,7 @@
     report.ok("tree", `this is record ${number(index)} of ${number(size)} under the signed root`);
   }
 
+  /** The report of a check, whatever ends it. */
   async function judged(check) {
     const report = new Report();
     try {
@@ -422,6 +436,7 @@
   }
 
   Object.assign(landscape, {
+    judged,
     verifyBag: (files, keys, options = {}) =>
       judged(async (report) => new Bag(await files, keys, report, options).check()),
     verifyRecord: (record, keys) => judged((report) => checkRecord(record, keys, report)),

@@ -10,6 +10,7 @@
   const SEGMENT = 65_536;
   const WITHHELD = '{"$leaf"';
   const REF = /_ref":"([0-9a-f]{64})"/g;
+  const PURGED = /"payload_sha256":"([0-9a-f]{64})"/g;
   const NOTHING = new Uint8Array();
 
   class Leaves {
@@ -31,6 +32,8 @@
       this.roots = new Map();
       /** What may be referred to; null: payloads are not in scope. */
       this.payloads = null;
+      /** Of those that are absent; a record has to say so too. */
+      this.saidPurged = new Set();
       this.badBlocks = [];
       this.confused = false;
       this.#run = `"run_id":${JSON.stringify(runId)}`;
@@ -215,7 +218,7 @@
         this.report.fail(problem, "csv");
         this.csv.delete(kind.name);
       }
-      if (this.payloads && line.includes('_ref":"')) this.#refs(line, leaf);
+      if (this.payloads) this.#refs(line, leaf);
     }
 
     #says(kind, row, line) {
@@ -227,6 +230,9 @@
     }
 
     #refs(line, leaf) {
+      if (this.saidPurged.size) {
+        for (const [, ref] of line.matchAll(PURGED)) this.saidPurged.delete(ref);
+      }
       for (const [, ref] of line.matchAll(REF)) {
         if (this.payloads.has(ref)) continue;
         const problem = `PAYLOAD_MISSING: ${ref}, to which ${this.#place(leaf)} refers`;
@@ -267,6 +273,10 @@
       }
       if (!this.confused && this.#sealSchema !== this.schemaHash) {
         report.fail("data/schema.json is not the schema that was sealed", "counts");
+      }
+      for (const ref of this.confused ? [] : [...this.saidPurged].sort().slice(0, MAX_TOLD)) {
+        const problem = `PAYLOAD_MISSING: ${ref} is said to be purged, and no record says so`;
+        report.fail(problem, "payloads");
       }
       for (const [name, rows] of this.csv) {
         if (!this.confused && (await rows.take(1)).length) {

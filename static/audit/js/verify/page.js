@@ -16,6 +16,11 @@
   const place = (name) => root.querySelector(`[data-${name}]`);
   const MAX_SMALL = 1 << 20;
   const MAX_LINE = 16 << 20;
+  const TITLES = {
+    bag: "Verification of an export",
+    record: "Verification of a record",
+    certificate: "Verification of a purge certificate",
+  };
   // How long the page may be busy before it looks whether somebody wants something else.
   const BUSY = 40;
 
@@ -86,9 +91,13 @@
 
   /** What was dropped, sorted: exports, records with their proofs, and single files. */
   async function sort(files) {
-    const found = { bags: [], records: [], singles: [], lonely: [] };
-    const proofs = files.filter(isProof);
-    const others = files.filter((file) => !isProof(file));
+    const found = { bags: [], records: [], certificates: [], singles: [], lonely: [] };
+    const [certificate] = files.filter((file) => file.name.endsWith(".certificate.json"));
+    const [list] = certificate ? files.filter((file) => file.name.endsWith(".list.txt")) : [];
+    if (certificate) found.certificates.push({ certificate, list });
+    const rest = files.filter((file) => file !== certificate && file !== list);
+    const proofs = rest.filter(isProof);
+    const others = rest.filter((file) => !isProof(file));
     const pairs = new Map();
     for (const proof of proofs) {
       const name = proof.name.slice(0, -".tlog-proof".length);
@@ -107,20 +116,22 @@
 
   async function take(found) {
     say("");
-    const things = found.bags.length + found.records.length + found.singles.length;
+    const wholes = [...found.bags, ...found.records, ...found.certificates].length;
+    const things = wholes + found.singles.length;
     if (found.lonely.length && !things) {
       say(`${found.lonely[0].name} is a proof: drop the record that it proves together with it.`);
       return;
     }
     if (!things) return;
-    if (found.bags.length + found.records.length > 1) {
-      say("That is more than one export or record: one after the other, please.");
+    if (wholes > 1) {
+      say("That is more than one export, record or certificate: one after the other, please.");
       return;
     }
     show("working");
     try {
       for (const bag of found.bags) await checkBag(bag);
       for (const record of found.records) await checkRecord(record);
+      for (const certificate of found.certificates) await checkCertificate(certificate);
       if (found.singles.length) await checkSingles(found.singles, things > found.singles.length);
     } catch (error) {
       show("entry");
@@ -134,13 +145,17 @@
   async function checkBag({ name, bytes, file, folder }) {
     place("name").textContent = name;
     const began = performance.now();
+    const files = folder ? new Folder(folder) : Archive.open(file, name);
     let sizes = new Map();
-    const progress = progressOf(() => [...sizes.values()].reduce((sum, each) => sum + each, 0));
-    const opened = folder ? new Folder(folder) : Archive.open(file, name);
-    const files = Promise.resolve(opened).then((each) => {
-      sizes = each.sizes;
-      return each;
-    });
+    try {
+      sizes = (await files).sizes;
+    } catch {
+      // The check says what it is.
+    }
+    const parcel = parcelIn(sizes);
+    if (parcel) return checkRecord(await unpacked(await files, parcel));
+    const total = [...sizes.values()].reduce((sum, each) => sum + each, 0);
+    const progress = progressOf(() => total);
     const previous = place("previous").files[0];
     const report = await judge(async (keys) =>
       landscape.verifyBag(files, keys, {
@@ -153,21 +168,50 @@
     present(report, { what: "bag", name, bytes, began });
   }
 
+  /** The names of a record and its proof, where a ZIP or folder holds these and no export. */
+  function parcelIn(sizes) {
+    const proofs = [...sizes.keys()].filter((name) => name.endsWith(".tlog-proof"));
+    const record = proofs[0]?.slice(0, -".tlog-proof".length);
+    if (proofs.length !== 1 || !sizes.has(record) || sizes.has("data/schema.json")) return null;
+    return { record, proof: proofs[0] };
+  }
+
+  async function unpacked(files, parcel) {
+    const take = async (name, limit) => {
+      if (files.sizes.get(name) > limit) throw new Failed(`${name} is longer than any record`);
+      const pieces = [];
+      for await (const chunk of files.stream(name)) pieces.push(chunk);
+      return new File(pieces, name);
+    };
+    return {
+      record: await take(parcel.record, MAX_LINE),
+      proof: await take(parcel.proof, MAX_SMALL),
+    };
+  }
+
   async function checkRecord({ record, proof }) {
     place("name").textContent = record.name;
     const began = performance.now();
-    const report = await judge(async (keys) =>
-      landscape.verifyRecord(
-        {
-          line: await bytesOf(record, MAX_LINE),
-          proof: await bytesOf(proof, MAX_SMALL),
-          name: proof.name,
-        },
-        keys,
-      ),
+    const [line, content] = [await bytesOf(record, MAX_LINE), await bytesOf(proof, MAX_SMALL)];
+    const report = await judge((keys) =>
+      landscape.verifyRecord({ line, proof: content, name: proof.name }, keys),
     );
     present(report, { what: "record", name: record.name, bytes: record.size, began });
     place("result").append(await contentOf(record));
+  }
+
+  async function checkCertificate({ certificate, list }) {
+    place("name").textContent = certificate.name;
+    const began = performance.now();
+    const content = await bytesOf(certificate, MAX_LINE);
+    const report = await judge((keys) =>
+      landscape.verifyCertificate(
+        { content, list: list && { name: list.name, blob: list } },
+        keys,
+        progressOf(() => list?.size),
+      ),
+    );
+    present(report, { what: "certificate", name: certificate.name, bytes: certificate.size, began });
   }
 
   async function judge(check) {
@@ -202,7 +246,6 @@
   function present(report, head) {
     const at = new Date();
     const milliseconds = performance.now() - head.began;
-    const kind = head.what === "bag" ? "Verification of an export" : "Verification of a record";
     const tools = element("div.filters", {});
     button(tools, "Print for the file", () => print());
     button(tools, "Report .json", () => keep(report, { ...head, at }));
@@ -215,7 +258,7 @@
         element(
           "div.thing",
           {},
-          element("h1", {}, kind),
+          element("h1", {}, TITLES[head.what]),
           element("span.quiet", {}, `${head.name}, ${size(head.bytes)}`),
         ),
         tools,

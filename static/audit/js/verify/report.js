@@ -16,7 +16,7 @@
   ];
   const MAX_TOLD = 20;
 
-  /** The checks of an export, in the order in which they are made. */
+  /** All checks, in the order in which they are made. */
   const STEPS = {
     container: "Container",
     signature: "Signature",
@@ -30,6 +30,14 @@
     payloads: "Payloads",
     log: "Seal log",
     previous: "Earlier checkpoint",
+    certificate: "Approval and counts",
+    list: "List of payloads",
+  };
+  /** Which of them there are for what can be verified. */
+  const CHECKS = {
+    bag: Object.keys(STEPS).slice(0, 12),
+    record: ["signature", "key", "tree"],
+    certificate: ["signature", "key", "certificate", "list"],
   };
 
   class Report {
@@ -99,5 +107,5 @@
     }
   }
 
-  Object.assign(landscape, { Report, STEPS, MAX_TOLD, NOT_PROVEN });
+  Object.assign(landscape, { Report, STEPS, CHECKS, MAX_TOLD, NOT_PROVEN });
 })();

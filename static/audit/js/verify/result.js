@@ -6,7 +6,7 @@
  */
 (() => {
   "use strict";
-  const { LOOKS, STATES, STEPS, sentence } = landscape;
+  const { CHECKS, LOOKS, STATES, STEPS, sentence } = landscape;
   const SVG = "http://www.w3.org/2000/svg";
   const HIDING = /(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 
@@ -87,11 +87,8 @@
   }
 
   function stepsOf(report, what) {
-    const names = Object.keys(STEPS).filter(
-      (name) => what === "bag" || ["signature", "key", "tree"].includes(name),
-    );
-    // What ended the whole also ended the checks after it.
-    return names.map((name) => {
+    return CHECKS[what].map((name) => {
+      // What ended the whole also ended the checks after it.
       const told = report.steps.get(name) ?? { state: "not reached", text: "not looked at" };
       return { name, ...told };
     });
@@ -138,6 +135,7 @@
 
   function about(report) {
     const { told } = report;
+    if (told.plan !== undefined) return certified(told);
     if (!told.origin) return null;
     const facts = [fact("origin", told.origin)];
     if (report.runId !== undefined) facts.push(fact("run", report.runId));
@@ -162,6 +160,18 @@
     return section("What it is", "", element("dl.facts", {}, facts), counts.length ? table : null);
   }
 
+  function certified(told) {
+    const facts = [
+      fact("authority", String(told.authority)),
+      fact("plan", String(told.plan)),
+      fact("asked for by", `user ${told.requested_by}`),
+      fact("approved by", told.approved_by === null ? "nobody" : `user ${told.approved_by}`),
+      fact("deleted", `${told.deleted.toLocaleString("en")} payloads, ${told.deleted_bytes} bytes`),
+      fact("the list", hash(String(told.list_digest))),
+    ];
+    return section("What it is", "", element("dl.facts", {}, facts));
+  }
+
   function missing(report) {
     if (!report.absent?.length) return null;
     const lines = report.absent.map(({ ref, state }) =>
@@ -172,31 +182,37 @@
   }
 
   function against(report) {
-    const { told, computed } = report;
+    const { told } = report;
     const root = report.root ?? told.root;
-    if (!root) return null;
-    const same = computed === root;
-    const mark = same
-      ? chip(LOOKS[0], "equal, all 64 digits")
-      : computed
-        ? chip(LOOKS[1], "different")
-        : chip(LOOKS[2], "not computed: the check ended before");
+    if (!told.key) return null;
     return section(
       "What it was checked against",
       "",
       element(
         "div.proof",
         {},
-        element("span.quiet", {}, "signed root, SHA-256"),
-        hash(root),
-        element("span.quiet", {}, "computed from the file"),
-        computed ? hash(computed) : element("p.nothing", {}, "none"),
-        element("p", {}, mark),
-        element("span.quiet", {}, `key of ${told.signed_by}, fingerprint`),
+        root ? roots(root, report.computed) : [],
+        element("span.quiet", {}, `key of ${told.signed_by ?? told.authority}, fingerprint`),
         hash(told.key),
         element("p", {}, `trusted because ${told.key_trusted_because}`),
       ),
     );
+  }
+
+  function roots(root, computed) {
+    const mark =
+      computed === root
+        ? chip(LOOKS[0], "equal, all 64 digits")
+        : computed
+          ? chip(LOOKS[1], "different")
+          : chip(LOOKS[2], "not computed: the check ended before");
+    return [
+      element("span.quiet", {}, "signed root, SHA-256"),
+      hash(root),
+      element("span.quiet", {}, "computed from the file"),
+      computed ? hash(computed) : element("p.nothing", {}, "none"),
+      element("p", {}, mark),
+    ];
   }
 
   /** All of a report, for the place of results; `head` has name, size, what, at, milliseconds. */

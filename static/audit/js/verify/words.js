@@ -30,6 +30,7 @@
     NO_ANCHOR: () => "when it was signed rests on the signer’s word alone",
     MISSING: payloads("missing"),
     CORRUPTED: payloads("corrupted"),
+    NO_LIST: () => "the list of payloads was not given, so it was not compared",
     PURGED: (text) => are(amount(text), "payload", "payloads", ["was purged", "were purged"]),
   };
 
@@ -40,9 +41,22 @@
 
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
+  const number = (value) => value.toLocaleString("en");
+  /** What is good about it, for each of what can be verified. */
+  const WHOLE = {
+    bag: ({ size, signed_by }, more) =>
+      "Nothing was changed since it was signed." +
+      (more ? "" : ` All ${number(size)} records are those that ${signed_by} sealed.`),
+    record: ({ record, size, signed_by }) =>
+      `This record is what was signed: number ${number(record)} of the ${number(size)} that ` +
+      `${signed_by} sealed.`,
+    certificate: ({ authority, deleted, plan }) =>
+      `${authority} certifies that ${number(deleted)} payloads were deleted under plan ${plan}.`,
+  };
+
   /** One or two sentences: what came out, and what one must know with it. */
   function sentence(report, what) {
-    const { status, told, findings, problems } = report;
+    const { status, told, problems } = report;
     if (status === 1) {
       const others = problems.length + report.more - 1;
       const more = others ? ` There ${others === 1 ? "is one more fault" : `are ${others} more faults`}.` : "";
@@ -51,18 +65,9 @@
     if (status === 2) {
       return `It cannot be told whether this is what was signed: ${report.unsure}.`;
     }
-    const whole =
-      what === "record"
-        ? `This record is what was signed: number ${told.record.toLocaleString("en")} of the ` +
-          `${told.size.toLocaleString("en")} that ${told.signed_by} sealed.`
-        : "Nothing was changed since it was signed.";
-    if (!findings.size && what === "record") return whole;
-    if (!findings.size) {
-      const size = told.size.toLocaleString("en");
-      return `${whole} All ${size} records are those that ${told.signed_by} sealed.`;
-    }
-    const words = [...findings].map(([code, text]) => FINDINGS[code]?.(text) ?? text);
-    return `${whole} ${capital(listed(words))}.`;
+    const words = [...report.findings].map(([code, text]) => FINDINGS[code]?.(text) ?? text);
+    const must = words.length ? ` ${capital(listed(words))}.` : "";
+    return WHOLE[what](told, words.length) + must;
   }
 
   Object.assign(landscape, { LOOKS, STATES, sentence });
