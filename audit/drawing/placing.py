@@ -15,7 +15,7 @@ CELL = 24
 GAP = 10
 LABEL = 152
 ENDING = 160
-NARROWEST = 80
+NARROWEST = 88
 WIDEST = 208
 SKIPPED = 40
 # A little more than a character of the widest common face needs.

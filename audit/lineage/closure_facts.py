@@ -107,7 +107,8 @@ class BatchFacts:
     """A batch; `members` and `outputs` are those in this closure, `members_total` all there are.
 
     A member is (token id, ordinal), an output (`token` or `artifact`, its id). `inferred` when
-    no record names the outputs: then they are told by the verdicts of the members.
+    no record names the outputs: then they are told by the verdicts of the members. `visit` worked
+    it; it belongs to one of the members, which need not be told here.
     """
 
     batch_id: str
@@ -120,6 +121,7 @@ class BatchFacts:
     members: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, str], ...]
     inferred: bool
+    visit: VisitFacts | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

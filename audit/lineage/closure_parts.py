@@ -78,8 +78,16 @@ SELECT b.batch_id, b.aggregation_node_id, b.aggregation_state_id, b.status, b.tr
         FROM batch_outputs u WHERE u.run_id = b.run_id AND u.batch_id = b.batch_id
           AND (u.output_type <> 'token' OR u.output_id = ANY(%(tokens)s)))::text,
        EXISTS (SELECT FROM batch_outputs u
-               WHERE u.run_id = b.run_id AND u.batch_id = b.batch_id)
+               WHERE u.run_id = b.run_id AND u.batch_id = b.batch_id),
+       s.state_id, s.token_id, s.node_id, s.step_index, s.attempt, s.status, s.started_at,
+       s.completed_at, s.duration_ms, s.input_hash, s.output_hash, s.error_hash,
+       (SELECT count(*) FROM calls l WHERE l.run_id = b.run_id AND l.state_id = s.state_id),
+       (SELECT count(*) FROM calls l WHERE l.run_id = b.run_id AND l.state_id = s.state_id
+        AND l.status = 'error')
 FROM batches b LEFT JOIN mine ON mine.batch_id = b.batch_id
+LEFT JOIN LATERAL (
+    SELECT * FROM node_states w
+    WHERE w.run_id = b.run_id AND w.state_id = b.aggregation_state_id OFFSET 0) s ON true
 WHERE b.run_id = %(run)s AND b.batch_id = ANY(%(batches)s)
 ORDER BY b.created_at, b.batch_id
 """
@@ -217,9 +225,31 @@ def read_batches(
                 members=members,
                 outputs=outputs,
                 inferred=not row[9] and bool(outputs),
+                visit=_worked(row[10:]) if row[10] is not None else None,
             )
         )
     return tuple(facts)
+
+
+def _worked(row: Sequence[Any]) -> VisitFacts:
+    return VisitFacts(
+        state_id=row[0],
+        token_id=row[1],
+        node_id=row[2],
+        step_index=row[3],
+        attempt=row[4],
+        attempts=row[4] + 1,
+        status=row[5],
+        started_at=row[6],
+        completed_at=row[7],
+        duration_ms=row[8],
+        input_hash=row[9],
+        output_hash=row[10],
+        error_hash=row[11],
+        calls=row[12],
+        calls_failed=row[13],
+        routes=(),
+    )
 
 
 def _inferred(

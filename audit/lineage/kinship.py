@@ -70,7 +70,9 @@ def kinship(closure: Closure) -> Kinship:
         for one in parents[item]:
             children[one].append(item)
     worked = {batch.state_id for batch in closure.batches}
-    batch_visits = {
+    # Of a folded member no visit is read: the batch brings that which worked it.
+    batch_visits = {batch.visit.state_id: batch.visit for batch in closure.batches if batch.visit}
+    batch_visits |= {
         visit.state_id: visit
         for visits in closure.visits.values()
         for visit in visits

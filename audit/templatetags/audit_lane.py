@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from audit.lineage.lanes import Lane
 
 register = template.Library()
+
+# A fraction that says nothing.
+_WHOLE = re.compile(r"\.0+(?=\D)")
 
 LABEL = 40
 NODE = 26
@@ -366,7 +370,7 @@ def track_words(track: Any, reasons: Mapping[str, str]) -> str:
 @register.filter
 def since_start(milliseconds: float) -> str:
     """An instant on the axis, from its beginning: `0 s`, `2 s`, `1 min 30 s`."""
-    return "0 s" if not milliseconds else duration(milliseconds)
+    return "0 s" if not milliseconds else _WHOLE.sub("", duration(milliseconds))
 
 
 @register.filter

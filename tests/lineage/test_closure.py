@@ -4,6 +4,7 @@ import pytest
 
 from audit.errors import NotRecorded, RunMismatch
 from audit.lineage.closure import gather_closure, gather_row
+from audit.lineage.lanes import lay_lanes
 from tests.builders import (
     after_noon,
     digest,
@@ -160,6 +161,19 @@ class TestGatherClosure:
 
         assert (group.started_at, group.ended_at) == (after_noon(100), after_noon(200))
         assert group.at_work == (201,) * 11 + (67,) * 89
+
+    def test_brings_the_visit_that_worked_a_batch_where_its_member_is_folded(self):
+        world = make_world(rows=1)
+        totals = make_node(world.run, "totals", "aggregation")
+        kids = [make_child(world.tokens[0], n, expand_group_id="e") for n in range(201)]
+        *_others, works = (make_state(kid, totals, 1) for kid in kids[-3:])
+        make_batch(totals, *kids, aggregation_state_id=works.state_id)
+
+        found = closure_of(world.tokens[0])
+        (lane,) = (one for one in lay_lanes(found).lanes if one.batch)
+
+        assert works.token_id not in found.tokens
+        assert (lane.cells[0].state_id, lane.cells[0].duration_ms) == (works.state_id, 20.0)
 
     def test_never_groups_the_focus(self):
         world = make_world(rows=1)

@@ -130,6 +130,12 @@ if (lanes.length) {
   const first = root.querySelector("[data-lane] [aria-current][data-state]");
   current = first ?? cells(lanes.find((lane) => lane.matches(".focus")) ?? lanes[0])[0] ?? all[0];
   if (current) current.tabIndex = 0;
+  // What the address picks, else the focus, may stand beyond the edge of the frame.
+  const frame = current?.closest(".lane-frame");
+  const box = frame?.getBoundingClientRect();
+  if (box && current.getBoundingClientRect().right > box.right) {
+    frame.scrollLeft += centre(current) - (box.left + box.width / 2);
+  }
   root.addEventListener("focusin", (event) => {
     const stop = event.target.closest("a[href]");
     if (!stop || !laneOf(stop) || stop === current) return;
