@@ -12,12 +12,15 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from allauth.account.internal.flows.login import get_authentication_records
+from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db.models import Q
 from django.http import Http404
-from django.shortcuts import render
-from django.urls import path
+from django.shortcuts import redirect, render
+from django.urls import path, reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -34,23 +37,27 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
     View = Callable[..., HttpResponseBase]
+    # One right, or several of which any will do.
+    Needs = str | tuple[str, ...]
 
 LINES_A_PAGE = 100
+# For so long a sign-in, or a confirmation of it, is enough for what cannot be taken back.
+FRESH_SECONDS = 15 * 60
 # Whoever may do any of these has a reason to be here.
 ENTRANCE = (Right.SEE_JOBS, Right.PLAN_RETENTION, Right.APPROVE_RETENTION)
 
 
-def page(*parameters: str, needs: str = Right.SEE_RECORDS) -> Callable[[View], View]:
+def page(*parameters: str, needs: Needs = Right.SEE_RECORDS) -> Callable[[View], View]:
     """Make a view a page of the desk that takes these query parameters and no others."""
     return _door(("GET", "HEAD"), parameters, (), needs)
 
 
-def act(*fields: str, needs: str) -> Callable[[View], View]:
+def act(*fields: str, needs: Needs) -> Callable[[View], View]:
     """Make a view an act: POST only, with these fields and no others."""
     return _door(("POST",), (), fields, needs)
 
 
-def form(*fields: str, needs: str) -> Callable[[View], View]:
+def form(*fields: str, needs: Needs) -> Callable[[View], View]:
     """Make a view a form: shown by GET, done by POST with these fields and no others."""
     return _door(("GET", "HEAD", "POST"), (), fields, needs)
 
@@ -62,25 +69,25 @@ def may(person: access.Person, needs: str) -> bool:
     return access.may(person, needs)
 
 
+def may_any(person: access.Person, needs: Needs) -> bool:
+    """Whether somebody has one of these rights."""
+    return any(may(person, right) for right in ((needs,) if isinstance(needs, str) else needs))
+
+
 def may_enter(person: access.Person) -> bool:
     """Whether somebody has anything to do at the desk."""
     return any(access.may(person, right) for right in ENTRANCE)
 
 
 def _door(
-    methods: tuple[str, ...], parameters: tuple[str, ...], fields: tuple[str, ...], needs: str
+    methods: tuple[str, ...], parameters: tuple[str, ...], fields: tuple[str, ...], needs: Needs
 ) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @require_http_methods(methods)
         @never_cache
         @wraps(view)
         def at_the_door(request: HttpRequest, **path: str) -> HttpResponseBase:
-            if not may_enter(request.user):
-                raise PermissionDenied("The desk is for administrators and for retention.")
-            if not may(request.user, needs):
-                if "." in needs:
-                    raise PermissionDenied("This is for members of the group administrator.")
-                raise access.NotAllowed(needs)
+            _let_in(request, (needs,) if isinstance(needs, str) else needs)
             try:
                 refuse_unknown(request.GET, parameters)
                 refuse_unknown(request.POST, (*fields, "csrfmiddlewaretoken"))
@@ -93,6 +100,37 @@ def _door(
         return at_the_door
 
     return decorate
+
+
+def _let_in(request: HttpRequest, needs: tuple[str, ...]) -> None:
+    """Past the door with any of these rights; with that of seeing records only who may enter."""
+    if needs == (Right.SEE_RECORDS,) and not may_enter(request.user):
+        raise PermissionDenied("The desk is for administrators and for retention.")
+    if any(may(request.user, right) for right in needs):
+        return
+    if "." in needs[0]:
+        raise PermissionDenied("This is for members of the group administrator.")
+    raise access.NotAllowed(needs[0])
+
+
+def fresh(view: View) -> View:
+    """Let through only who proved lately who they are; ask the others, and do nothing meanwhile.
+
+    For what cannot be taken back. It stands below `act`, whose address is below its page's.
+    """
+
+    @wraps(view)
+    def at_the_door(request: HttpRequest, **path: Any) -> HttpResponseBase:
+        since = timezone.now().timestamp() - FRESH_SECONDS
+        person = request.user if request.user.is_authenticated else None
+        records = get_authentication_records(request, person)
+        if any(since < record["at"] for record in records):
+            return view(request, **path)
+        messages.info(request, "Nothing was done yet. Confirm that it is you, then do it again.")
+        back = urlencode({"next": request.path.rstrip("/").rpartition("/")[0] + "/"})
+        return redirect(f"{reverse('account_reauthenticate')}?{back}")
+
+    return at_the_door
 
 
 def refuse_unknown(asked: QueryDict, known: tuple[str, ...]) -> None:

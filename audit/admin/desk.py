@@ -10,7 +10,7 @@ from django.db import connection
 from django.shortcuts import render
 from django.urls import path, reverse
 
-from audit.admin import base, people, trail, uploads
+from audit.admin import base, people, plans, retaining, trail, uploads
 from audit.vocabulary import Right
 
 if TYPE_CHECKING:
@@ -41,7 +41,11 @@ class Section:
 
 
 # Section, word, address, the right that it needs, and the table that is counted.
-_PLACES = (
+_PLACES: tuple[tuple[str, str, str, base.Needs, str], ...] = (
+    ("Retention", "Policies", "admin:policies", retaining.DECIDES, "retention_policies"),
+    ("Retention", "Legal holds", "admin:holds", Right.PLACE_HOLDS, "legal_holds"),
+    ("Retention", "Purge plans", "admin:plans", retaining.DECIDES, "purge_plans"),
+    ("Retention", "Certificates", "audit:retention", Right.SEE_RECORDS, "purge_certificates"),
     ("Audit trail, read only", "Runs", "admin:audit_run_changelist", Right.SEE_RECORDS, "runs"),
     (
         "Audit trail, read only",
@@ -85,19 +89,19 @@ class Desk(AdminSite):
                 path(where + str(each.pattern), each.callback, name=each.name)
                 for each in model_admin.get_urls()
             ]
-        return [*found, *people.urls, *uploads.urls]
+        return [*found, *retaining.urls, *plans.urls, *people.urls, *uploads.urls]
 
 
 def around(request: HttpRequest) -> dict[str, object]:
     """For templates of the desk: its sections, with counts, for whoever looks."""
     match = request.resolver_match
     if match is None or match.app_name != "admin" or not base.may_enter(request.user):
-        return {}
+        return {"sections": ()}
     return {"sections": _sections(request)}
 
 
 def _sections(request: HttpRequest) -> tuple[Section, ...]:
-    allowed = [place for place in _PLACES if base.may(request.user, place[3])]
+    allowed = [place for place in _PLACES if base.may_any(request.user, place[3])]
     counts = _counted([table for *_rest, table in allowed if table])
     sections: dict[str, list[Place]] = {}
     for section, word, name, _needs, table in allowed:

@@ -11,7 +11,6 @@ from audit.models.failures import TransformError, ValidationError
 from audit.models.findings import Finding
 from audit.models.graph import Edge, Node
 from audit.models.imports import Import, ImportJob
-from audit.models.parts import Part
 from audit.models.payloads import Payload
 from audit.models.purges import (
     PayloadPurge,
@@ -102,7 +101,6 @@ __all__ = [
     "Node",
     "NodeState",
     "Operation",
-    "Part",
     "Payload",
     "PayloadPurge",
     "PurgeCertificate",

@@ -1,0 +1,184 @@
+"""Retention at the desk: who may decide what, and that each decision leaves its event."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from audit import retention
+from audit.models import AccessEvent, LegalHold, PurgePlan, RetentionPolicy
+from audit.vocabulary import AccessAction, Role
+from tests.retention.worlds import LATER, record_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PLANNER, APPROVER = Role.RETENTION_ADMINISTRATOR, Role.RETENTION_APPROVER
+
+
+@pytest.fixture(autouse=True)
+def _no_wait(settings, tmp_path):
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.LANDSCAPE_PURGE_WAIT = 0
+    settings.LANDSCAPE_VAR = tmp_path
+
+
+@pytest.fixture
+def at_desk(client_of):
+    """A client of somebody with these roles who has just signed in."""
+
+    def make(*roles, signed_in_now=True, **asked) -> Client:
+        client = client_of(*roles, **asked)
+        if signed_in_now:
+            session = client.session
+            session["account_authentication_methods"] = [{"method": "password", "at": time.time()}]
+            session["account_authentication_methods_user"] = session["_auth_user_id"]
+            session.save()
+        return client
+
+    return make
+
+
+def url(name, number=None):
+    return reverse(f"admin:{name}", kwargs={} if number is None else {"number": number})
+
+
+def actions():
+    return list(AccessEvent.objects.order_by("pk").values_list("action", flat=True))
+
+
+POLICY = {"name": "claims", "scope": "all", "scope_value": "", "keep_days": 1,
+          "delete_after_days": 2, "reason": "the law"}  # fmt: skip
+HOLD = {"scope": "everything", "scope_value": "", "matter": "M 17", "reason": "asked by Legal"}
+
+
+class TestPolicies:
+    def test_are_set_versioned_and_ended(self, at_desk):
+        planner = at_desk(PLANNER)
+
+        for _ in range(2):
+            assert planner.post(url("set-policy"), POLICY).status_code == 302
+        policy = RetentionPolicy.objects.latest("policy_id")
+        assert b"in force" in planner.get(url("policy", policy.pk)).content
+        planner.post(url("end-policy", policy.pk), {"reason": "over"})
+
+        assert [each.version for each in RetentionPolicy.objects.order_by("policy_id")] == [1, 2, 3]
+        assert not RetentionPolicy.objects.in_force().exists()
+        assert actions() == [AccessAction.POLICY_SET] * 3
+        assert b"claims v3" in planner.get(url("policies")).content
+
+    def test_leave_nothing_where_they_are_refused(self, at_desk):
+        wrong = POLICY | {"keep_days": 9}
+
+        answer = at_desk(PLANNER).post(url("set-policy"), wrong)
+
+        assert answer.status_code == 400
+        assert b"Nothing is deleted before it may be" in answer.content
+        assert (actions(), RetentionPolicy.objects.count()) == ([], 0)
+
+
+class TestHolds:
+    def test_are_placed_by_one_and_released_by_two(self, at_desk):
+        planner, approver = at_desk(PLANNER), at_desk(APPROVER)
+        both = at_desk(PLANNER, APPROVER, name="both")
+
+        approver.post(url("place-hold"), HOLD)
+        hold = LegalHold.objects.get()
+        both.post(url("ask-release", hold.pk), {"reason": "settled"})
+        both.post(url("confirm-release", hold.pk))
+        hold.refresh_from_db()
+        assert hold.status == "release_asked"
+        assert b"another person has to confirm it" in both.get(url("hold", hold.pk)).content
+        planner.post(url("withdraw-release", hold.pk))
+        planner.post(url("ask-release", hold.pk), {"reason": "settled"})
+        approver.post(url("confirm-release", hold.pk))
+
+        hold.refresh_from_db()
+        assert hold.status == "released"
+        assert AccessAction.HOLD_RELEASED in actions()
+        assert actions().count(AccessAction.HOLD_RELEASED) == 1
+        assert b"released" in planner.get(url("holds")).content
+
+    def test_an_auditor_places_one(self, at_desk):
+        auditor = at_desk(Role.AUDITOR)
+
+        assert auditor.post(url("place-hold"), HOLD).status_code == 302
+        assert auditor.get(url("holds")).status_code == 200
+        assert auditor.post(url("ask-release", LegalHold.objects.get().pk), {}).status_code == 403
+
+
+class TestPlans:
+    def plan(self, planner) -> PurgePlan:
+        record_run("old", rows=3, call=True)
+        planner.post(url("set-policy"), POLICY)
+        planner.post(url("preview"))
+        return PurgePlan.objects.latest("plan_id")
+
+    def test_go_from_preview_to_certificate_by_two_people(self, at_desk, count_queries):
+        planner, approver = at_desk(PLANNER), at_desk(APPROVER)
+        plan = self.plan(planner)
+        page = url("plan", plan.pk)
+        agreed = {"digest": plan.digest, "count": str(plan.items), "reason": "due"}
+
+        assert b"another person has to approve it" in planner.get(page).content
+        assert planner.post(url("approve-plan", plan.pk), agreed).status_code == 403
+        assert f"Approve deletion of {plan.items} payloads".encode() in approver.get(page).content
+        for wrong in ({"count": "7"}, {"count": "many"}, {"digest": "0" * 64}):
+            answer = approver.post(url("approve-plan", plan.pk), agreed | wrong)
+            assert answer.status_code == 409
+        assert approver.post(url("begin-plan", plan.pk)).status_code == 403
+        assert planner.post(url("begin-plan", plan.pk)).status_code == 409
+        assert AccessAction.PLAN_APPROVED not in actions()
+        assert approver.post(url("approve-plan", plan.pk), agreed).status_code == 302
+        assert planner.post(url("begin-plan", plan.pk)).status_code == 302
+        assert approver.post(url("stop-plan", plan.pk)).status_code == 302
+        retention.execute(plan_id=plan.pk, clock=lambda: LATER)
+
+        plan.refresh_from_db()
+        assert plan.status == "stopped"
+        assert b"Certificate" in planner.get(page).content
+        assert actions()[1:] == [
+            AccessAction.PLAN_MADE,
+            AccessAction.PLAN_APPROVED,
+            AccessAction.PLAN_EXECUTED,
+            AccessAction.PLAN_STOPPED,
+        ]
+        lines = b"".join(planner.get(url("plan-csv", plan.pk)).streaming_content).splitlines()
+        assert lines[0] == b"sha256,bytes,policy_id,status,kept_by"
+        assert len(lines) == plan.items + 1
+
+    def test_are_not_approved_by_who_made_them_or_has_not_signed_in_lately(self, at_desk):
+        both = at_desk(PLANNER, APPROVER, name="both")
+        plan = self.plan(both)
+        agreed = {"digest": plan.digest, "count": str(plan.items), "reason": "due"}
+        late = at_desk(APPROVER, signed_in_now=False)
+
+        assert both.post(url("approve-plan", plan.pk), agreed).status_code == 409
+        answer = late.post(url("approve-plan", plan.pk), agreed)
+
+        assert (answer.status_code, "reauthenticate" in answer.url) == (302, True)
+        plan.refresh_from_db()
+        assert plan.status == "proposed"
+        assert AccessAction.PLAN_APPROVED not in actions()
+
+    def test_are_declined_with_a_reason(self, at_desk):
+        planner, approver = at_desk(PLANNER), at_desk(APPROVER)
+        plan = self.plan(planner)
+
+        assert approver.post(url("decline-plan", plan.pk), {"reason": " "}).status_code == 409
+        assert (
+            approver.post(url("decline-plan", plan.pk), {"reason": "ask Legal"}).status_code == 302
+        )
+        assert b"ask Legal" in planner.get(url("plan", plan.pk)).content
+        assert b"declined" in planner.get(url("plans")).content
+
+    @pytest.mark.parametrize("role", [Role.ADMINISTRATOR, Role.AUDITOR])
+    def test_are_for_retention_alone(self, at_desk, role):
+        client = at_desk(role)
+
+        assert client.get(url("plans")).status_code == 403
+        assert client.post(url("preview")).status_code == 403
+        assert client.get(url("plan", 10**30)).status_code == 403
+        assert at_desk(PLANNER).get(url("plan", 10**30)).status_code == 404
