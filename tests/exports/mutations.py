@@ -186,6 +186,37 @@ def future_version(bag):
     edit(bag / "data" / "schema.json", b"landscape-export/1", b"landscape-export/2")
 
 
+def signed_future_version(bag):
+    future_version(bag)
+    forging.rebuild_manifests(bag)
+    forging.attest(bag)
+
+
+def attested_with_own_key(bag):
+    forging.attest(bag, OTHER)
+
+
+def key_of_another_authority(bag):
+    """Under a name of its own, with a key that it publishes itself."""
+    forging.reseal(bag, OTHER, name="evil.example.com/landscape")
+
+
+def true_key_under_another_name(bag):
+    forging.reseal(bag, forging.TRUE, name="evil.example.com/landscape")
+
+
+def second_signature(bag):
+    """A key that is trusted signs twice, once wrongly: no line of it may be overlooked."""
+    path = bag / "tlog" / "checkpoint"
+    text = path.read_text()
+    name, signature = text.splitlines()[4][2:].split(" ")
+    raw = bytearray(base64.b64decode(signature))
+    raw[-1] ^= 1
+    path.write_text(f"{text}\u2014 {name} {base64.b64encode(raw).decode()}\n")
+    forging.rebuild_manifests(bag)
+    forging.attest(bag)
+
+
 def link(bag):
     (bag / "link").symlink_to("/etc/passwd")
 
@@ -243,6 +274,11 @@ MATRIX = [
     (csv_that_says_something_else, 1, "row.csv does not say what record 302 "),
     (csv_with_a_row_more, 1, "row.csv has more rows"),
     (future_version, 2, "landscape-export/2"),
+    (signed_future_version, 2, "landscape-export/2"),
+    (attested_with_own_key, 2, "attestation.dsse.json.*no key that you trust"),
+    (key_of_another_authority, 2, "tlog/checkpoint.*no key that you trust"),
+    (true_key_under_another_name, 2, "tlog/checkpoint.*no key that you trust"),
+    (second_signature, 1, "tlog/checkpoint: .*(wrong|twice)"),
     (link, 1, "link is a link"),
     (deep_json, 1, "nested deeper"),
     (schema_without_seals, 1, "not the attested one.*schema.json is malformed"),

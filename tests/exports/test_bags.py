@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -119,7 +120,7 @@ class TestExportRun:
         assert "PROVISIONAL" in (found.path / "bag-info.txt").read_text()
         assert "provisional" in found.path.name
 
-    def test_ships_every_epoch_of_a_run_that_was_resumed(self, export, the_key):
+    def test_ships_every_epoch_of_a_run_that_was_resumed(self, export, the_key, tmp_path):
         told.make_run("r")
         told.make_token("t", "r")
         told.make_state("t", run_id="r")
@@ -138,6 +139,13 @@ class TestExportRun:
         assert report["verdict"] == "VERIFIED"
         assert report["epochs"] == 2
         assert "the earlier checkpoint is a beginning of this one" in report["checks"]
+        # What another epoch's export was signed with does not fit this one.
+        for name in ("tlog/checkpoint", "attestation.dsse.json"):
+            spoilt = shutil.copytree(second.path, tmp_path / name.replace("/", "-"))
+            shutil.copy(first.path / name, spoilt / name)
+            judged = bare(spoilt, "--key", the_key())
+            assert judged["status"] == 1
+            assert re.search("epoch|root|manifest", " ".join(judged["problems"]))
         # And the other way round there is nothing to compare.
         back = bare(first.path, "--key", the_key(), "--previous", second.path / "tlog/checkpoint")
         assert back["verdict"] == "FAILED"

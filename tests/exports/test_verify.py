@@ -305,6 +305,19 @@ class TestMutations:
         assert status == 1
         assert "record 10 (data/records/000000.jsonl, line 11) is not in canonical form" in text
 
+    def test_a_signature_of_somebody_unknown_does_no_harm(self, bag):
+        """A witness signs too: whoever does not know it, ignores it."""
+        spoilt = bag()
+        path = spoilt / "tlog" / "checkpoint"
+        text = path.read_text()
+        note = text.partition("\n\n")[0] + "\n"
+        other = notes.sign(note, key=forging.vkey(OTHER, "witness.example.com"), signer=OTHER.sign)
+        path.write_text(text + other.rpartition("\n\n")[2])
+        forging.rebuild_manifests(spoilt)
+        forging.attest(spoilt)
+
+        assert judged(spoilt) == (3, "")  # for its missing payload
+
     def test_withheld_records_are_counted(self, bag):
         spoilt = bag()
         shutil.rmtree(spoilt / "data" / "csv")
