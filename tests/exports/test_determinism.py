@@ -17,74 +17,104 @@ from tests.exports import forging
 from tests.tampering import Tamperer
 
 ROOT = Path(__file__).resolve().parents[2]
+# One process with its hash seed; for each line that comes in, one seal and one bag.
 CHILD = """
-import json, os, sys, time
+import json, locale, os, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
 import django
-zone = os.environ["TZ"]
 django.setup()
-os.environ["TZ"] = zone  # Django had put its own there
-time.tzset()
+from django.conf import settings
 from django.db import connections
-told = json.loads(sys.stdin.read())
-connections["default"].settings_dict.update(told["database"])
 from audit import exports
 at = datetime.fromtimestamp(1_800_000_000, UTC)
-found = exports.export_run(
-    run_id=told["run"], folder=Path(told["folder"]), at=at, csv=True, with_payloads=True,
-    zipped=told["zipped"],
-)
-print(found.manifest_sha256, found.checkpoint.root.hex(), time.tzname[0])
+for line in sys.stdin:
+    told = json.loads(line)
+    os.environ["TZ"] = told["zone"]
+    time.tzset()
+    locale.setlocale(locale.LC_ALL, told["locale"])
+    connections["default"].settings_dict.update(told["database"])
+    settings.LANDSCAPE_VAR = Path(told["var"])
+    left = [told["stop_after"]]
+
+    def progress(*_far):
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    while True:
+        try:
+            found = exports.export_run(
+                run_id=told["run"], folder=Path(told["folder"]), at=at, csv=True,
+                with_payloads=True, zipped=told["zipped"], progress=progress,
+            )
+            break
+        except KeyboardInterrupt:
+            print("stopped", end=" ")
+    print(found.manifest_sha256, found.checkpoint.root.hex(), time.tzname[0], flush=True)
 """
-VARIATIONS = [
-    ("0", "UTC", "C"),
-    ("1", "Asia/Kathmandu", "C.UTF-8"),
-    ("2", "America/St_Johns", "POSIX"),
-    ("3", "Pacific/Apia", "C.UTF-8"),
-    ("77", "Europe/Berlin", "C"),
-    ("123456", "Antarctica/Troll", "C.UTF-8"),
+ZONES = [
+    "UTC",
+    "Asia/Kathmandu",
+    "America/St_Johns",
+    "Pacific/Apia",
+    "Europe/Berlin",
+    "Antarctica/Troll",
+    "Australia/Lord_Howe",
+    "Africa/Monrovia",
 ]
+LOCALES = ["C", "C.UTF-8", "POSIX"]
+SEEDS = ["0", "1", "77", "random"]
+OF_EACH = 4
 
 
 @pytest.mark.django_db(databases=["default", "owner"], transaction=True)
 def test_seal_and_bag_do_not_depend_on_the_process_that_makes_them(tmp_path):
+    """Sixteen variations of hash seed, zone, locale, kind of bag, and interruption."""
     world = make_world(rows=3)
     tell = connections["default"].settings_dict
     database = {name: tell[name] for name in ("NAME", "HOST", "PORT", "USER", "PASSWORD")}
-    found, zones = set(), set()
+    found, zones, stopped, number = set(), set(), 0, 0
 
-    for number, (seed, zone, locale) in enumerate(VARIATIONS):
-        told = {
-            "run": world.run.run_id,
-            "folder": str(tmp_path / str(number)),
-            "zipped": bool(number % 2),
-            "database": database,
+    for seed in SEEDS:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": "landscape_site.settings",
+            "LANDSCAPE_VAR": str(tmp_path / "var"),
+            "LANDSCAPE_AUTHORITY": forging.NAME,
+            "LANDSCAPE_SIGNING_KEY": base64.b64encode(forging.SEED).decode(),
+            "PYTHONHASHSEED": seed,
         }
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-c", CHILD],
-            input=json.dumps(told),
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            check=False,
-            env={
-                "PATH": os.environ["PATH"],
-                "DJANGO_SETTINGS_MODULE": "landscape_site.settings",
-                "LANDSCAPE_VAR": str(tmp_path / f"var{number}"),
-                "LANDSCAPE_AUTHORITY": forging.NAME,
-                "LANDSCAPE_SIGNING_KEY": base64.b64encode(forging.SEED).decode(),
-                "PYTHONHASHSEED": seed,
-                "TZ": zone,
-                "LC_ALL": locale,
-            },
-        )
-        assert done.returncode == 0, done.stderr
-        manifest, root, name = done.stdout.split()
-        found.add((manifest, root))
-        zones.add(name)
-        # As if it had never been sealed.
-        Tamperer()("DELETE FROM seal_log", "DELETE FROM seals")
+            env=environment,
+        ) as child:
+            for _ in range(OF_EACH):
+                told = {
+                    "run": world.run.run_id,
+                    "folder": str(tmp_path / str(number)),
+                    "zipped": bool(number % 2),
+                    "database": database,
+                    "zone": ZONES[number % len(ZONES)],
+                    "locale": LOCALES[number % len(LOCALES)],
+                    "var": str(tmp_path / f"var{number}"),
+                    "stop_after": number % 3,
+                }
+                child.stdin.write(f"{json.dumps(told)}\n")
+                child.stdin.flush()
+                *interrupted, manifest, root, name = child.stdout.readline().split()
+                found.add((manifest, root))
+                zones.add(name)
+                stopped += len(interrupted)
+                number += 1
+                # As if it had never been sealed.
+                Tamperer()("DELETE FROM seal_log", "DELETE FROM seals")
 
+    assert number == len(SEEDS) * OF_EACH
     assert len(found) == 1
-    assert len(zones) == len(VARIATIONS)
+    assert len(zones) > len(ZONES) - 2
+    assert stopped

@@ -15,13 +15,14 @@ from urllib.parse import quote
 
 import pytest
 from django.core.files.storage import storages
-from django.db import connection
+from django.db import connection, connections
 
 from audit import exports
 from audit.errors import IllegalTransition
-from audit.exports import jobs, writing
+from audit.exports import archive, files, jobs, producing, writing
 from audit.models import Export
 from audit.vocabulary import ExportJobStatus as Status
+from landscape_site.celery import app
 from tests.builders import NOON, make_world
 from tests.faults.test_outages import fill, small_disk
 from tests.running import ROOT, until
@@ -157,6 +158,69 @@ class TestKilled:
         assert met, "no kill met the worker at work: the rounds prove nothing"
 
 
+def before(owner, name, deed):
+    """Let the deed be done whenever this is called."""
+    real = getattr(owner, name)
+    setattr(owner, name, lambda *told, **named: (deed(), real(*told, **named))[1])
+
+
+def behind(owner, name, deed):
+    real = getattr(owner, name)
+    setattr(owner, name, lambda *told, **named: (real(*told, **named), deed())[0])
+
+
+# On the way from the claim to the answer, in its order.
+STEPS = {
+    "claimed": lambda die: behind(jobs, "claim", die),
+    "archive opened": lambda die: behind(archive.Archive, "__enter__", die),
+    "records begun": lambda die: before(writing._Bag, "take", die),
+    "records written": lambda die: before(writing, "_finish", die),
+    "archive synced": lambda die: behind(os, "fsync", die),
+    "archive to be named": lambda die: before(os, "link", die),
+    "archive named": lambda die: behind(os, "link", die),
+    "publishing": lambda die: behind(jobs, "begin_publishing", die),
+    "result to be moved": lambda die: before(files.Path, "replace", die),
+    "result moved": lambda die: before(files, "sync_folder", die),
+    "result synced": lambda die: before(jobs, "succeed", die),
+    "succeeded, not committed": lambda die: behind(jobs, "succeed", die),
+    "committed": lambda die: behind(producing, "_publish", die),
+}
+
+
+class TestKilledAtEachStep:
+    def doomed(self, export, step):
+        """A worker, forked as a pool forks its children, that dies at this step."""
+        child = os.fork()
+        if not child:
+            try:
+                for each in connections.all():
+                    each.connection = None  # it is the parent's
+                STEPS[step](lambda: os.kill(os.getpid(), signal.SIGKILL))
+                exports.produce(export_id=export.pk, owner="doomed")
+            finally:
+                os._exit(3)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), f"it never came to: {step}"
+
+    def test_one_file_comes_of_it_or_none_and_nothing_is_left(self, run, settings, tmp_path):
+        settings.LANDSCAPE_EXPORT_LEASE = 0.4
+        for number, step in enumerate(STEPS):
+            export = ask(run)
+            wanted = control(export, tmp_path / f"control{number}")
+
+            self.doomed(export, step)
+
+            export.refresh_from_db()
+            assert (export.status == Status.SUCCEEDED) == (step == "committed")
+            until(
+                lambda export=export: (
+                    exports.produce(export_id=export.pk, owner="next") or ended(export)
+                )
+            )
+            export.refresh_from_db()
+            published_once(export, wanted, settings)
+            remove()
+
+
 class TestStopped:
     def test_past_its_lease_it_finds_nothing_to_change_when_it_wakes(
         self, run, workers, settings, rounds, tmp_path
@@ -178,6 +242,27 @@ class TestStopped:
             export.refresh_from_db()
             published_once(export, wanted, settings)
             remove()
+
+
+class TestNobodyHearsTheBell:
+    def test_the_page_answers_and_the_job_is_kept(self, run, signed_in, settings, monkeypatch):
+        """Valkey is down when somebody clicks."""
+        monkeypatch.setattr(app.conf, "broker_url", "redis://127.0.0.1:1/0")
+        monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:1/0")
+        monkeypatch.setattr(app, "_pool", None)
+        monkeypatch.setattr(app.amqp, "_producer_pool", None)
+
+        began = time.monotonic()
+        answer = signed_in.post(f"/runs/{run.run_id}/exports/", {"format": "jsonl"}, follow=True)
+
+        assert time.monotonic() - began < 10
+        assert answer.status_code == 200
+        assert "waits for a worker" in " ".join(answer.text.split())
+        export = Export.objects.get()
+        assert export.status == Status.REQUESTED
+        assert exports.produce(export_id=export.pk, owner="later")
+        export.refresh_from_db()
+        assert lying(settings) == [f"{export.file_sha256}.zip"]
 
 
 class TestFiveAtOnce:

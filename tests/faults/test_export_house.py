@@ -9,12 +9,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from landscape_site import postgres
 from landscape_site.places import Places
-from tests.running import connect, run, until
-from tests.test_tasks import flush, record
+from tests.running import connect, postmaster, run, until
+from tests.test_tasks import RECORD, flush
 
 pytestmark = pytest.mark.faults
 
@@ -31,16 +32,20 @@ with transaction.atomic():
 
 
 def ask(var, run_id, **environment):
-    code, said = run(var, "shell", "-v0", "-c", ASK.format(run_id), **environment)
+    """Record a run and ask for its export, as one process: most of the time goes into its start."""
+    script = RECORD.format(run_id) + ASK.format(run_id)
+    code, said = run(var, "shell", "-v0", "-c", script, **environment)
     assert code == 0, said
 
 
 def asked(var, column, run_id):
-    with connect(var) as application:
+    """None also while the database is away."""
+    with suppress(psycopg.OperationalError), connect(var) as application:
         found = application.execute(
             f"SELECT {column} FROM exports WHERE run_id = %s", [run_id]
         ).fetchone()
-    return found and found[0]
+        return found and found[0]
+    return None
 
 
 def pool_children(site):
@@ -58,21 +63,28 @@ def kill(pids):
             os.kill(pid, signal.SIGKILL)
 
 
+def stop_at_once(site):
+    """What `pg_ctl stop -m immediate` does: no goodbye to anybody, recovery at the next start."""
+    os.kill(postmaster(site.var), signal.SIGQUIT)
+
+
 def test_each_export_is_made_once_whatever_is_killed(start, rounds):
     site = start(LANDSCAPE_EXPORT_LEASE="2")
     site.wait_for("Landscape is ready")
     until(site.workers)
     dice = random.Random(15)
-    faults = {
-        "worker": lambda: kill(site.workers()),
-        "pool child": lambda: kill(pool_children(site)),
-        "valkey": lambda: kill(postgres.strays(Places(site.var).queue, "valkey")),
-        "forgotten": lambda: flush(site.var),
-        "sweeper": lambda: kill(site.sweepers()),
-    }
-    for each, fault in enumerate(list(faults.values()) * rounds(8)):
+    faults = [
+        (20, lambda: kill(site.workers())),
+        (15, lambda: kill(pool_children(site))),
+        (6, lambda: kill(postgres.strays(Places(site.var).queue, "valkey"))),
+        (6, lambda: flush(site.var)),
+        (4, lambda: kill(site.sweepers())),
+        (4, lambda: stop_at_once(site)),
+    ]
+    schedule = [fault for full, fault in faults for _ in range(rounds(full))]
+    dice.shuffle(schedule)
+    for each, fault in enumerate(schedule):
         run_id = f"r{each}"
-        record(site.var, run_id)
         ask(site.var, run_id)
         time.sleep(dice.uniform(0, 0.6))
         with suppress(Exception):
@@ -97,7 +109,6 @@ def test_each_export_is_made_once_whatever_is_killed(start, rounds):
 def test_is_kept_for_later_when_nobody_hears_the_bell(start):
     site = start()
     site.wait_for("Landscape is ready")
-    record(site.var, "r")
 
     ask(site.var, "r", LANDSCAPE_BROKER_URL="redis://127.0.0.1:1/0")
 
