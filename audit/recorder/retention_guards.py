@@ -309,7 +309,8 @@ BEGIN
         WHERE n.state = 'purged' AND o.state <> 'purged') THEN
         RETURN NULL;
     END IF;
-    PERFORM 1 FROM public.retention_guard FOR UPDATE;
+    -- An update and not a lock alone: a hold with an older snapshot fails and is placed again.
+    UPDATE public.retention_guard SET epoch = epoch + 1;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'retention_guard is empty: nothing can be held or purged'
             USING ERRCODE = '{RETENTION}';

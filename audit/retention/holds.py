@@ -52,6 +52,7 @@ def place_hold(  # noqa: PLR0913  # a hold has these parts
     )
 
 
+@transaction.atomic
 def ask_release(*, hold_id: int, reason: str, by: int, at: datetime) -> LegalHold:
     """Ask for the release of a hold; it goes on holding until another person confirms.
 
@@ -70,6 +71,7 @@ def ask_release(*, hold_id: int, reason: str, by: int, at: datetime) -> LegalHol
     return _changed(hold_id, changed, "is not simply active")
 
 
+@transaction.atomic
 def withdraw_release(*, hold_id: int) -> LegalHold:
     """Take back that a release was asked for.
 
@@ -83,6 +85,7 @@ def withdraw_release(*, hold_id: int) -> LegalHold:
     return _changed(hold_id, changed, "has no release to take back")
 
 
+@transaction.atomic
 def confirm_release(*, hold_id: int, by: int, at: datetime) -> LegalHold:
     """Release a hold, as another person than who asked; the database asks for their role.
 
