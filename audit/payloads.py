@@ -88,10 +88,11 @@ class PayloadFiles(FileSystemStorage):
         sync_folder(target.parent)
         return name
 
-    def sync(self, names: Iterable[str]) -> None:
-        """Make what happened to these names outlast a crash of the machine."""
-        for folder in {Path(self.path(name)).parent for name in names}:
-            if folder.exists():
+    def sync(self) -> None:
+        """Make what was deleted below outlast a crash of the machine."""
+        base = Path(self.location)
+        for folder in base.iterdir() if base.exists() else ():
+            if folder.is_dir():
                 sync_folder(folder)
 
 
@@ -155,17 +156,28 @@ def read(ref: str) -> bytes:
 
 
 def delete(refs: Iterable[str]) -> None:
-    """Delete the bytes under each reference, for good; where there are none, nothing is to do.
+    """Delete the bytes under each reference; where there are none, nothing is to do.
+
+    A crash of the machine may bring them back until `sync` was called: ask `exists` again.
 
     Raises:
         OSError: the storage does not delete.
         ValueError: one of them is not a reference.
     """
-    store, names = storages["payloads"], [place(ref) for ref in refs]
-    for name in names:
-        store.delete(name)
+    for ref in refs:
+        storages["payloads"].delete(place(ref))
+
+
+def exists(ref: str) -> bool:
+    """Whether there are bytes under a reference, whatever they are."""
+    return storages["payloads"].exists(place(ref))
+
+
+def sync() -> None:
+    """Make what was deleted outlast a crash of the machine: once for all deletions before it."""
+    store = storages["payloads"]
     if isinstance(store, PayloadFiles):
-        store.sync(names)
+        store.sync()
 
 
 def adopt(ref: str, *, source: Path) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
 
-from audit import blobs
+from audit import blobs, payloads
 from audit.errors import AuditError, NotRecorded
 from audit.evidence import seals
 from audit.models import PayloadPurge, PurgeItem, PurgePlan, Seal
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 BATCH = 500
 _SMALLEST = 10
 _SECONDS = 2.0
+_LOOKED_AT = 5_000
 
 _USES = " UNION ".join(
     f"SELECT t.run_id, t.{column} AS ref, "  # names of our own columns
@@ -91,6 +92,7 @@ def execute(*, plan_id: int, clock: Callable[[], datetime]) -> bool:
                 size = max(_SMALLEST, size // 2)
         if status not in {PlanStatus.EXECUTING, PlanStatus.STOPPING}:
             return False
+        _confirm(plan_id)
         _seal_runs(plan_id, clock)
         certificates.make(plan_id=plan_id, at=clock())
         _end(plan_id, at=clock())
@@ -164,6 +166,27 @@ def _erase(plan_id: int) -> None:
             batch.filter(content_hash__in=set(refs) - gone).update(
                 status=PurgeItemStatus.RECORDED_AGAIN
             )
+
+
+def _confirm(plan_id: int) -> None:
+    """Look once more for every payload of the plan, and delete what a crash has brought back.
+
+    One sync for all of them: one for each batch took most of the time.
+    """
+    erased = PurgeItem.objects.filter(plan_id=plan_id, status=PurgeItemStatus.ERASED)
+    last = ""
+    while True:
+        ordered = erased.filter(content_hash__gt=last).order_by("content_hash")
+        refs = list(ordered.values_list("content_hash", flat=True)[:_LOOKED_AT])
+        if not refs:
+            break
+        last = refs[-1]
+        if back := [ref for ref in refs if payloads.exists(ref)]:
+            with transaction.atomic(durable=True):
+                allow_minutes()
+                # What was recorded again by then is left alone.
+                blobs.erase(refs=back)
+    payloads.sync()
 
 
 def _tell(plan_id: int, refs: Sequence[str], *, at: datetime) -> list[str]:

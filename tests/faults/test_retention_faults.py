@@ -142,6 +142,24 @@ class TestKilledPurge:
         assert "".join(retention.item_lines(plan_id=plan.plan_id)) == undisturbed
         assert certificates.outcome_sha256(plan_id=plan.plan_id) in told.statement_json
 
+    def test_deletes_again_what_a_crash_of_the_machine_brought_back(self, monkeypatch):
+        planner, approver = make_two()
+        make_policy(planner)
+        record_run("r", rows=2)
+        plan = approved_plan(planner, approver)
+        retention.begin(plan_id=plan.plan_id, by=planner.pk, at=LATER)
+        content = payloads.read(Payload.objects.first().content_hash)
+        confirm = purging._confirm
+
+        def after_a_crash(plan_id):
+            payloads.store(content)
+            confirm(plan_id)
+
+        monkeypatch.setattr(purging, "_confirm", after_a_crash)
+        retention.execute(plan_id=plan.plan_id, clock=lambda: LATER)
+
+        assert not any(payloads.exists(each.content_hash) for each in Payload.objects.all())
+
     def _killed(self, plan_id, *, after):
         """Execute in a child that is killed; whether it was still at it."""
         connections.close_all()
