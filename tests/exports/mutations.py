@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 
 from tests.builders import digest
@@ -156,12 +157,26 @@ def lose_payload(bag):
     forging.attest(bag)
 
 
+def said_to_be_purged(bag):
+    edit(bag / "data" / "payloads" / "absent.txt", b" missing", b" purged")
+    forging.rebuild_manifests(bag)
+    forging.attest(bag)
+
+
 def attested_other(bag):
     def change(told):
         about = told["predicate"]["buildDefinition"]["resolvedDependencies"][0]
         about["name"] = f"{NAME}/run/another"
 
     forging.attest(bag, change=change)
+
+
+def spoilt_signature(bag):
+    envelope = json.loads((bag / "attestation.dsse.json").read_bytes())
+    made = bytearray(base64.b64decode(envelope["signatures"][0]["sig"]))
+    made[5] ^= 1
+    envelope["signatures"][0]["sig"] = base64.b64encode(made).decode()
+    (bag / "attestation.dsse.json").write_text(json.dumps(envelope))
 
 
 def other_origin(bag):
@@ -269,7 +284,9 @@ MATRIX = [
     (lying(other_schema), 1, "schema.json is not the schema that was sealed"),
     (lying(truncated), 1, "more records than there are"),
     (lose_payload, 1, f"PAYLOAD_MISSING: {digest('x')}, to which record 3 "),
+    (said_to_be_purged, 1, f"PAYLOAD_MISSING: {digest('x')} is said to be purged"),
     (attested_other, 1, "about another run, epoch or root"),
+    (spoilt_signature, 1, "the signature of attestation.dsse.json is wrong"),
     (other_origin, 1, "a tree of another origin"),
     (csv_that_says_something_else, 1, "row.csv does not say what record 302 "),
     (csv_with_a_row_more, 1, "row.csv has more rows"),

@@ -404,18 +404,26 @@ def certificate(change=lambda _statement, _lines: None, private=TRUE):
 
 class TestCertificates:
     @pytest.fixture
-    def judge(self, opened):
-        """What the page says of a certificate, and of its list where there is one."""
+    def judge(self, opened, tmp_path):
+        """What the page says of a certificate and its list, and verify.py as well."""
         code = """([key, text, list]) => {
-          const blob = list === null ? null : { name: "list", blob: new Blob([list]) };
+          const given = list && { name: list[0], blob: new Blob([list[1]]) };
           const content = landscape.utf8(text);
-          const keys = landscape.readKeys(key, "x");
-          return landscape.verifyCertificate({ content, list: blob }, keys).then((r) => r.asJson());
+          const keys = landscape.readKeys(key, "given as text");
+          return landscape.verifyCertificate({ content, list: given }, keys)
+            .then((report) => report.asJson());
         }"""
 
         def judge_(made, key=VKEY, *, with_list=True):
             envelope, listed = made
-            return opened.evaluate(code, [key, envelope.decode(), listed if with_list else None])
+            path, items = tmp_path / "plan-7.certificate.json", tmp_path / "plan-7.list.txt"
+            path.write_bytes(envelope)
+            items.write_text(listed)
+            theirs = verify.verify(str(path), keys=[key], items=str(items) if with_list else None)
+            given = [str(items), listed] if with_list else None
+            ours = opened.evaluate(code, [key, envelope.decode(), given])
+            assert ours == json.loads(json.dumps(theirs.as_json()))
+            return ours
 
         return judge_
 
@@ -436,8 +444,8 @@ class TestCertificates:
             (lambda told, _: told["plan"].update(digest="0" * 64), "one that was approved"),
             (lambda _, listed: listed.replace(" 5 ", " 6 "), "one that was approved"),
             (lambda _, listed: listed.replace("kept", "erased"), "what became of the list"),
-            (lambda _, listed: listed[:-1], "line 3 of list is malformed"),
-            (lambda _, listed: listed + listed[:72], "line 4 of list is malformed"),
+            (lambda _, listed: listed[:-1], "is malformed or not in order"),
+            (lambda _, listed: listed + listed[:72], "is malformed or not in order"),
             (lambda told, _: told.pop("outcome"), "malformed"),
         ],
     )
@@ -533,6 +541,18 @@ class TestHostileArchives:
             spoilt[made.randrange(start, len(spoilt))] ^= 1 << made.randrange(8)
             path.write_bytes(spoilt)
             assert told(path)["status"] == verify.verify(str(path), keys=[VKEY]).status
+
+    def test_a_checksum_that_both_headers_tell_wrongly(self, archive, told):
+        path = archive()
+        with zipfile.ZipFile(path) as file:
+            crc = file.getinfo("small/README.txt").CRC
+        content = path.read_bytes()
+        assert content.count(crc.to_bytes(4, "little")) == 2
+        path.write_bytes(
+            content.replace(crc.to_bytes(4, "little"), (crc ^ 1).to_bytes(4, "little"))
+        )
+
+        assert told(path)["status"] == verify.verify(str(path), keys=[VKEY]).status == 1
 
     @pytest.mark.parametrize("target", ["data/records/000000.jsonl", "tlog/checkpoint"])
     def test_bombs_cost_little(self, bag, told, tmp_path, target):

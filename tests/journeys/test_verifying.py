@@ -205,7 +205,7 @@ def test_one_record_without_the_others_and_single_files(page, world, screenshot,
 
 
 def test_saved_it_needs_neither_us_nor_a_network(
-    stranger_page, world, chromium, screenshot, axe, tmp_path
+    settings, stranger_page, world, chromium, screenshot, axe, tmp_path
 ):
     path = exported(world, tmp_path)
     stranger_page.goto("/verify/")
@@ -227,6 +227,13 @@ def test_saved_it_needs_neither_us_nor_a_network(
     screenshot(alone, "verify-alone")
     # axe is put into the page by a way that its policy forbids; the served one was asked.
     assert complaints == [saved.as_uri()]
+
+    # As a browser saves a page with all its files.
+    (tmp_path / "saved.html").write_text(stranger_page.content().replace('"/static/', '"static/'))
+    shutil.copytree(settings.BASE_DIR / "static", tmp_path / "static")
+    alone.goto((tmp_path / "saved.html").as_uri())
+    drop(alone, path)
+    assert verdict(alone) == "VERIFIED"
     context.close()
 
 
