@@ -21,7 +21,7 @@ from kombu.exceptions import OperationalError
 
 from audit import exports, imports, retention, summaries
 from audit.errors import AuditError
-from audit.evidence import seals
+from audit.evidence import parts, seals, sharing
 from audit.integrity import trail
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def enqueue_summary(run_id: str) -> None:
 def run_seal(run_id: str) -> None:
     """Seal a run that has ended, or what was added to it since; nothing new is nothing to do."""
     try:
-        seals.seal_run(run_id=run_id, at=timezone.now())
+        seals.seal_run(run_id=run_id, at=timezone.now(), call=enqueue_part)
     except AuditError as error:
         # Shown by `check_trail`; the sweeper asks again, ever more rarely.
         logger.warning("Not sealed: %s", error)
@@ -75,7 +75,7 @@ def enqueue_trail_check(run_id: str, *, asked_at: datetime) -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def run_export(export_id: str) -> None:
     """Produce one export, unless another worker has it."""
-    exports.produce(export_id=export_id, owner=f"{socket.gethostname()}:{os.getpid()}")
+    exports.produce(export_id=export_id, owner=_me(), call=enqueue_part)
 
 
 def enqueue_export(export_id: str) -> None:
@@ -86,8 +86,7 @@ def enqueue_export(export_id: str) -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def run_import(job_id: str) -> None:
     """Import one upload, unless another worker has it."""
-    owner = f"{socket.gethostname()}:{os.getpid()}"
-    imports.perform(job_id=job_id, owner=owner, at=timezone.now())
+    imports.perform(job_id=job_id, owner=_me(), at=timezone.now())
 
 
 def enqueue_import(job_id: str) -> None:
@@ -111,6 +110,17 @@ def enqueue_purge(plan_id: int) -> None:
     transaction.on_commit(partial(_ring, run_purge, str(plan_id)))
 
 
+@shared_task  # type: ignore[untyped-decorator]
+def run_part(job: str) -> None:
+    """Make one part of a seal or an export, if one is left that nobody has."""
+    sharing.help_with(job=job, owner=_me(), call=enqueue_part)
+
+
+def enqueue_part(job: str) -> None:
+    """Ring for help with a big job; who began it needs none, so nobody rings again."""
+    _ring(run_part, job)
+
+
 def sweep() -> int:
     """Settle what nobody works on, ring for everything that is due; return how many bells."""
     exports.settle()
@@ -128,6 +138,7 @@ def sweep() -> int:
         _ring(task, key)
     exports.tidy()
     imports.tidy(at=timezone.now())
+    parts.tidy()
     return len(due)
 
 
@@ -148,6 +159,10 @@ class _Pauses:
             waiting[key] = (now + pause, min(2 * pause, self._longest))
         self._next = waiting
         return chosen
+
+
+def _me() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 _unsealed = _Pauses(first=30, longest=600)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import rfc8785
 from django.db import connection, transaction
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from audit.evidence.records import RecordType
+    from audit.postgresql.base import DatabaseWrapper
 
 _MARK = ord("!")
 _TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
@@ -40,18 +41,31 @@ _SESSION = {
 
 
 @contextmanager
-def snapshot() -> Iterator[None]:
+def snapshot(*, of: str = "") -> Iterator[None]:
     """A transaction in which the database holds still, and prints numbers and times our way.
+
+    `of` names what another session shares: then both see the same, for as long as that one lasts.
 
     Raises:
         RuntimeError: another transaction is going on; its snapshot would not be ours.
+        DatabaseError: nobody shares this snapshot any more.
     """
+    begin = ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
+    if of:
+        begin.append(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(of).as_string())
+    begin += [f"SET LOCAL {name} = '{value}'" for name, value in _SESSION.items()]
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            for name, value in _SESSION.items():
-                cursor.execute(f"SET LOCAL {name} = '{value}'")
+            cursor.execute("; ".join(begin))
+        cast("DatabaseWrapper", connection).be_patient()
         yield
+
+
+def share_snapshot() -> str:
+    """The name under which other sessions can see what this transaction sees, until it ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_export_snapshot()")
+        return str(cursor.fetchone()[0])
 
 
 def count_records(run_id: str) -> dict[str, int]:
@@ -72,19 +86,21 @@ def lines(
     run_id: str,
     *,
     where: Mapping[str, object] | None = None,
+    between: tuple[Sequence[object] | None, Sequence[object] | None] = (None, None),
     strict: bool = False,
 ) -> Iterator[bytes]:
     """The records of one type in leaf order, each a line with its end; one statement.
 
-    To be read to its end, inside `snapshot`. `where` narrows it to the record with this key. A
-    time without a form comes as PostgreSQL writes it, unlike anything that was ever sealed.
+    To be read to its end, inside `snapshot`. `where` narrows it to the record with this key,
+    `between` to those from one key up to, not including, another. A time without a form comes as
+    PostgreSQL writes it, unlike anything that was ever sealed.
 
     Raises:
         CannotBeSealed: there is such a time, and `strict` was asked for.
     """
     doubles = kind.of_type("double")
     # In the statement, not beside it: the cursor that Django wraps for debugging takes no values.
-    statement = _statement(kind, run_id, where or {})
+    statement = _statement(kind, run_id, _narrowed(kind, where or {}, between))
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for data in copy:
             line = bytes(data)
@@ -93,6 +109,47 @@ def lines(
                 if strict:
                     _require_times(kind, line)
             yield line
+
+
+def keys_at(kind: RecordType, run_id: str, places: Sequence[int]) -> list[list[Any]]:
+    """The keys of the records at these places, which lie at equal distances; one statement.
+
+    Places that are not there are left out.
+    """
+    distance = places[1] - places[0] if len(places) > 1 else 0
+    statement = sql.SQL(
+        "SELECT {key} FROM (SELECT {key}, row_number() OVER (ORDER BY {key}) - 1 AS place "
+        "FROM {table} WHERE run_id = {run}) x "
+        "WHERE place >= {first} AND CASE {distance} WHEN 0 THEN place = {first} "
+        "ELSE (place - {first}) % nullif({distance}, 0) = 0 END AND place <= {last} ORDER BY place"
+    ).format(
+        key=sql.SQL(", ").join(map(sql.Identifier, kind.key)),
+        table=sql.Identifier(kind.table),
+        run=sql.Literal(run_id),
+        first=sql.Literal(places[0]),
+        last=sql.Literal(places[-1]),
+        distance=sql.Literal(distance),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return [list(key) for key in cursor.fetchall()]
+
+
+def _narrowed(
+    kind: RecordType,
+    where: Mapping[str, object],
+    between: tuple[Sequence[object] | None, Sequence[object] | None],
+) -> sql.Composed:
+    conditions: list[sql.Composable] = [
+        sql.SQL(" AND {} = {}").format(sql.Identifier("t", name), sql.Literal(value))
+        for name, value in where.items()
+    ]
+    key = sql.SQL(", ").join(sql.Identifier("t", name) for name in kind.key)
+    for sign, bound in zip((">=", "<"), between, strict=True):
+        if bound is not None:
+            value = sql.SQL(", ").join(map(sql.Literal, bound))
+            conditions.append(sql.SQL(" AND ({}) {} ({})").format(key, sql.SQL(sign), value))
+    return sql.SQL("").join(conditions)
 
 
 def _require_times(kind: RecordType, line: bytes) -> None:
@@ -157,7 +214,7 @@ def _finished(line: bytes, doubles: Sequence[str]) -> bytes:
     return rfc8785.dumps(record) + b"\n"
 
 
-def _statement(kind: RecordType, run_id: str, where: Mapping[str, object]) -> sql.Composed:
+def _statement(kind: RecordType, run_id: str, narrowed: sql.Composable) -> sql.Composed:
     columns: dict[str, sql.Composable] = {
         "record_type": sql.SQL("{}::text").format(sql.Literal(kind.name))
     }
@@ -165,10 +222,6 @@ def _statement(kind: RecordType, run_id: str, where: Mapping[str, object]) -> sq
         columns[name] = _column(name, form)
     # Table-qualified: the column of that name in the result may be text.
     order = sql.SQL(", ").join(sql.Identifier("t", name) for name in kind.key)
-    narrowed = [
-        sql.SQL(" AND {} = {}").format(sql.Identifier("t", name), sql.Literal(value))
-        for name, value in where.items()
-    ]
     plain = [each for name, form in kind.columns if (each := _is_plain(name, form)) is not None]
     return sql.SQL(
         "COPY (SELECT CASE WHEN {plain} THEN row_to_json(x)::text "
@@ -183,7 +236,7 @@ def _statement(kind: RecordType, run_id: str, where: Mapping[str, object]) -> sq
         ),
         table=sql.Identifier(kind.table),
         run=sql.Literal(run_id),
-        narrowed=sql.SQL("").join(narrowed),
+        narrowed=narrowed,
         order=order,
     )
 

@@ -87,26 +87,45 @@ class Tree:
         self.size += 1
         self._add(0, leaf)
 
-    def extend(self, leaves: Sequence[bytes]) -> None:
-        """Take leaf hashes, as many at once as the open tile has room for."""
+    def extend(self, leaves: Sequence[bytes], *, root: bytes | None = None) -> None:
+        """Take leaf hashes, as many at once as the open tile has room for.
+
+        `root` is that of the tile which they complete, where the caller knows it.
+        """
         start = 0
         while start < len(leaves):
             taken = leaves[start : start + WIDTH - len(self._edge[0])]
             self._edge[0].extend(taken)
             self.size += len(taken)
             start += len(taken)
-            self._rise(0)
+            self._rise(0, root)
+
+    def add_block(self, root: bytes, tiles: Sequence[bytes]) -> None:
+        """Take 65,536 leaves at once, by the root over them and the roots of their tiles.
+
+        Raises:
+            ValueError: they would not be a block of their own.
+        """
+        if self.size % (WIDTH * WIDTH):
+            raise ValueError(f"no block begins at leaf {self.size}")
+        self.size += WIDTH * WIDTH
+        self._edge += [[] for _ in range(3 - len(self._edge))]
+        if self._sink:
+            for tile in tiles:
+                self._sink(1, tile)
+            self._sink(2, root)
+        self._add(2, root)
 
     def _add(self, level: int, entry: bytes) -> None:
         self._edge[level].append(entry)
         self._rise(level)
 
-    def _rise(self, level: int) -> None:
+    def _rise(self, level: int, known: bytes | None = None) -> None:
         """Hand a full row up as one entry of the next."""
         row = self._edge[level]
         if len(row) < WIDTH:
             return
-        root = block_root(row)
+        root = known or block_root(row)
         row.clear()
         if len(self._edge) == level + 1:
             self._edge.append([])

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import tempfile
 from contextlib import contextmanager
-from itertools import islice
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q, Subquery
 
 from audit.errors import BeingSealed, CannotBeSealed, NotRecorded, SealContradicted
-from audit.evidence import comparing, lines, log, notes, records, signing, store
+from audit.evidence import comparing, lines, log, notes, records, sharing, signing, store
 from audit.models import (
     Import,
     PayloadPurge,
@@ -36,11 +37,15 @@ from audit.models.purges import PLAN_ENDED
 from audit.vocabulary import ImportOutcome, RunEventKind, RunStatus, SealReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from typing import IO
 
+    from audit.evidence import merkle
     from audit.evidence.comparing import Difference
+    from audit.evidence.sharing import Call, Progress
+
+    _Written = tuple[list[store.Segment], merkle.Tree]
 
 _LISTED = 5
 _EVENTS = "run_event"
@@ -49,11 +54,20 @@ _PURGE, _GRADE = "payload_purge", "run_grade"
 _FAILED = {RunStatus.FAILED, RunStatus.INTERRUPTED}
 
 
-def seal_run(*, run_id: str, at: datetime) -> Seal | None:
+def seal_run(
+    *,
+    run_id: str,
+    at: datetime,
+    call: Call = sharing.call_nobody,
+    progress: Progress = sharing.tell_nobody,
+) -> Seal | None:
     """Seal an ended run, or what was added to it since; None where there is nothing new.
 
     Opens a transaction of its own, so it cannot be called inside one. Memory does not grow with
     the run. Ends with the seal in the seal log; if that fails, `log.append` heals it later.
+
+    A big run is sealed in parts: `call` asks others to make some of them. `progress` hears now
+    and then how many records are done, and of how many; what it raises ends it.
 
     Raises:
         NotRecorded: there is no such run.
@@ -65,7 +79,7 @@ def seal_run(*, run_id: str, at: datetime) -> Seal | None:
     """
     signer = signing.current(at=at)
     with _one_sealer(run_id), lines.snapshot():
-        seal = _seal(run_id, signer, at=at)
+        seal = _Sealing(signer, at, call, progress).seal(run_id)
     log.append(at=at)
     return seal
 
@@ -182,79 +196,116 @@ def grade_explained(run: Run, last: Seal) -> bool:
     )
 
 
-def _seal(run_id: str, signer: signing.Signer, *, at: datetime) -> Seal | None:
-    run = Run.objects.filter(run_id=run_id).first()
-    if run is None:
-        raise NotRecorded("run", run_id)
-    if run.status == RunStatus.RUNNING:
-        raise CannotBeSealed(run_id, "it is still running")
-    earlier = seals_of(run_id)
-    if not earlier:
-        return _first(run, signer, at=at)
-    verified(earlier[-1])
-    with tempfile.TemporaryFile() as added:
-        reason, counts = _gather(run, earlier, added)
-        if reason is None:
-            return None
-        added.seek(0)
-        return _sign(run, earlier[-1], reason, counts, added, signer, at=at)
+@dataclass(frozen=True)
+class _Sealing:
+    """One call of `seal_run`: who signs, when, who helps and who listens."""
+
+    signer: signing.Signer
+    at: datetime
+    call: Call
+    progress: Progress
+
+    def seal(self, run_id: str) -> Seal | None:
+        """The next seal of a run, in the caller's snapshot."""
+        run = Run.objects.filter(run_id=run_id).first()
+        if run is None:
+            raise NotRecorded("run", run_id)
+        if run.status == RunStatus.RUNNING:
+            raise CannotBeSealed(run_id, "it is still running")
+        earlier = seals_of(run_id)
+        if not earlier:
+            return self._first(run)
+        verified(earlier[-1])
+        with tempfile.TemporaryFile() as added:
+            reason, counts = _gather(run, earlier, added)
+            if reason is None:
+                return None
+            added.seek(0)
+            return self._sign(run, earlier[-1], reason, counts, added)
+
+    def _first(self, run: Run) -> Seal:
+        run_id = str(run.run_id)
+        if Import.objects.filter(run_id=run_id).exists():
+            reason = SealReason.IMPORTED
+        else:
+            reason = SealReason.RUN_FAILED if run.status in _FAILED else SealReason.RUN_COMPLETED
+        counts = lines.count_records(run_id)
+        every = chain.from_iterable(
+            lines.lines(kind, run_id, strict=True) for kind in records.RECORD_TYPES
+        )
+        return self._sign(run, None, reason, counts, every)
+
+    def _sign(
+        self,
+        run: Run,
+        previous: Seal | None,
+        reason: SealReason,
+        counts: Mapping[str, int],
+        added: Iterable[bytes],
+    ) -> Seal:
+        """Write the epoch, sign its root, and keep both in the caller's transaction."""
+        size = previous.size if previous else 0
+        seal = Seal(
+            run_id=run.run_id,
+            epoch=previous.epoch + 1 if previous else 1,
+            reason=reason,
+            sealed_at=self.at,
+            origin=origin_of(str(run.run_id)),
+            first_leaf=size,
+            prev_epoch=previous.epoch if previous else None,
+            prev_size=size,
+            prev_root=previous.root if previous else None,
+            counts_json=rfc8785.dumps(dict(counts)).decode(),
+            schema_json=records.schema_bytes().decode(),
+            reproducibility_grade=run.reproducibility_grade,
+            key_id=self.signer.key.key_id.hex(),
+        )
+        if previous is None and sum(counts.values()) > store.SEGMENT * (sharing.SHARED_FROM - 1):
+            segments, tree = self._together(seal, counts)
+        else:
+            segments, tree = self._alone(seal, previous, counts, added)
+        seal.segments_json = json.dumps([each.as_json() for each in segments])
+        root = tree.root()
+        seal.size, seal.root = tree.size, root.hex()
+        # Here nothing else can be signed for this origin: one sealer, and the keys of `seals`.
+        text = notes.Checkpoint(str(seal.origin), seal.size, root).text
+        seal.checkpoint = self.signer.sign_note(text)
+        seal.save(force_insert=True)
+        return seal
+
+    def _together(self, seal: Seal, counts: Mapping[str, int]) -> _Written:
+        segments = sharing.seal_together(
+            run_id=str(seal.run_id),
+            first=comparing.seal_line(seal, schema_sha256=records.schema_sha256()),
+            counts=counts,
+            call=self.call,
+            progress=self.progress,
+        )
+        tree = store.tree_of(segments)
+        _require_counted(seal, tree.size - 1, counts)
+        return segments, tree
+
+    def _alone(
+        self,
+        seal: Seal,
+        previous: Seal | None,
+        counts: Mapping[str, int],
+        added: Iterable[bytes],
+    ) -> _Written:
+        writer = store.Writer(before=comparing.segments_of(previous) if previous else ())
+        if previous and writer.tree.root().hex() != previous.root:
+            text = f"the sealed text of epoch {previous.epoch}"
+            raise SealContradicted(str(seal.run_id), [text])
+        total = sum(counts.values())
+        writer.write([comparing.seal_line(seal, schema_sha256=records.schema_sha256())])
+        written = writer.write(added, progress=lambda done: self.progress(done, total))
+        _require_counted(seal, written, counts)
+        return writer.close(), writer.tree
 
 
-def _first(run: Run, signer: signing.Signer, *, at: datetime) -> Seal:
-    run_id = str(run.run_id)
-    if Import.objects.filter(run_id=run_id).exists():
-        reason = SealReason.IMPORTED
-    else:
-        reason = SealReason.RUN_FAILED if run.status in _FAILED else SealReason.RUN_COMPLETED
-    counts = lines.count_records(run_id)
-    every = (
-        line for kind in records.RECORD_TYPES for line in lines.lines(kind, run_id, strict=True)
-    )
-    return _sign(run, None, reason, counts, every, signer, at=at)
-
-
-def _sign(  # noqa: PLR0913, PLR0917  # everything that a seal is made of
-    run: Run,
-    previous: Seal | None,
-    reason: SealReason,
-    counts: Mapping[str, int],
-    added: Iterator[bytes] | IO[bytes],
-    signer: signing.Signer,
-    *,
-    at: datetime,
-) -> Seal:
-    """Write the epoch, sign its root, and keep both in the caller's transaction."""
-    size = previous.size if previous else 0
-    seal = Seal(
-        run_id=run.run_id,
-        epoch=previous.epoch + 1 if previous else 1,
-        reason=reason,
-        sealed_at=at,
-        origin=origin_of(str(run.run_id)),
-        first_leaf=size,
-        prev_epoch=previous.epoch if previous else None,
-        prev_size=size,
-        prev_root=previous.root if previous else None,
-        counts_json=rfc8785.dumps(dict(counts)).decode(),
-        schema_json=records.schema_bytes().decode(),
-        reproducibility_grade=run.reproducibility_grade,
-        key_id=signer.key.key_id.hex(),
-    )
-    writer = store.Writer(before=comparing.segments_of(previous) if previous else ())
-    if previous and writer.tree.root().hex() != previous.root:
-        raise SealContradicted(str(run.run_id), [f"the sealed text of epoch {previous.epoch}"])
-    writer.write([comparing.seal_line(seal, schema_sha256=records.schema_sha256())])
-    written = writer.write(added)
+def _require_counted(seal: Seal, written: int, counts: Mapping[str, int]) -> None:
     if written != sum(counts.values()):
-        raise CannotBeSealed(str(run.run_id), f"{written} records came, not what was counted")
-    root = writer.tree.root()
-    seal.segments_json = json.dumps([each.as_json() for each in writer.close()])
-    seal.size, seal.root = writer.tree.size, root.hex()
-    # Here nothing else can be signed for this origin: one sealer, and the keys of `seals`.
-    text = notes.Checkpoint(str(seal.origin), seal.size, root).text
-    seal.checkpoint = signer.sign_note(text)
-    seal.save(force_insert=True)
-    return seal
+        raise CannotBeSealed(str(seal.run_id), f"{written} records came, not what was counted")
 
 
 def _gather(

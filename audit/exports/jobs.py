@@ -34,7 +34,8 @@ _TAKE = """
 UPDATE exports SET
     status = 'running', step = 'sealing', attempt = attempt + 1, fence = fence + 1,
     lease_owner = %(owner)s, lease_until = clock_timestamp() + %(lease)s * interval '1 second',
-    due_at = NULL, started_at = clock_timestamp(), records_done = 0, records_total = NULL,
+    due_at = NULL, started_at = clock_timestamp(), step_at = clock_timestamp(),
+    records_done = 0, records_total = NULL,
     file_sha256 = NULL, file_bytes = NULL, file_name = NULL
 WHERE export_id = %(export)s AND attempt < %(most)s AND (
     status = 'requested'
@@ -46,6 +47,7 @@ RETURNING fence
 _HOLD = """
 UPDATE exports SET
     lease_until = clock_timestamp() + %(lease)s * interval '1 second',
+    step_at = CASE WHEN step = %(step)s THEN step_at ELSE clock_timestamp() END,
     step = %(step)s, records_done = %(done)s, records_total = %(total)s
 WHERE export_id = %(export)s AND fence = %(fence)s
     AND status IN ('running', 'publishing', 'cancelling')

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from audit.errors import (
     NoSigningKey,
     SealContradicted,
 )
+from audit.evidence import sharing
 from audit.exports import files, jobs
 from audit.exports.jobs import Cancelled, LeaseLost
 from audit.exports.writing import export_run
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from audit.evidence.sharing import Call
     from audit.exports.jobs import Claim
     from audit.models import Export
 
@@ -146,17 +149,26 @@ class Heartbeat:
             connection.close()
 
 
-def write_bag(export: Export, *, folder: Path, beat: Heartbeat) -> Made:
+def write_bag(
+    export: Export, *, folder: Path, beat: Heartbeat, call: Call = sharing.call_nobody
+) -> Made:
     """Write the bag of an export; its bytes are the same in every attempt."""
     most = settings.LANDSCAPE_EXPORT_MAX_RECORDS
 
-    def told(done: int, total: int) -> None:
+    def require_few(total: int) -> None:
         if 0 < most < total:
             raise ExportRefused(
                 "too_large",
                 f"The export would have {total:,} records, and LANDSCAPE_EXPORT_MAX_RECORDS "
                 f"allows {most:,}.",
             )
+
+    def sealed(done: int, total: int) -> None:
+        require_few(total)
+        beat.at(ExportStep.SEALING, done=done, total=total)
+
+    def written(done: int, total: int) -> None:
+        require_few(total)
         step = ExportStep.WRITING if done < total else ExportStep.PACKING
         beat.at(step, done=done, total=total)
 
@@ -170,7 +182,9 @@ def write_bag(export: Export, *, folder: Path, beat: Heartbeat) -> Made:
                 with_payloads=export.with_payloads,
                 zipped=True,
                 export_id=str(export.export_id),
-                progress=told,
+                progress=written,
+                sealing=sealed,
+                call=call,
             )
         except BeingSealed:
             beat.at(ExportStep.SEALING)
@@ -185,8 +199,14 @@ def write_bag(export: Export, *, folder: Path, beat: Heartbeat) -> Made:
         )
 
 
-def produce(*, export_id: str, owner: str, write: Write = write_bag) -> bool:
+def produce(
+    *, export_id: str, owner: str, call: Call = sharing.call_nobody, write: Write | None = None
+) -> bool:
     """Make the file of an export, whole or not at all; False where there is nothing to do.
+
+    `call` asks other workers to help with a big one. The steps: claim (status *running*, step
+    *sealing*, *writing*, *packing*), `jobs.begin_publishing` (*publishing*), `files.put`,
+    `jobs.succeed` (*succeeded*).
 
     Delivering it twice is harmless: of any number of calls one has the claim. Whatever goes
     wrong is told in the row, and tried again by a later call if that may help.
@@ -196,6 +216,7 @@ def produce(*, export_id: str, owner: str, write: Write = write_bag) -> bool:
         return False
     with files.workspace(claim) as folder, Heartbeat(claim) as beat:
         try:
+            write = write or partial(write_bag, call=call)
             made = write(claim.export, folder=folder, beat=beat)
             _publish(claim, made, beat)
         except (LeaseLost, Cancelled) as trouble:

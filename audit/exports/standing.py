@@ -197,10 +197,10 @@ def _lines(found: Iterable[Export], at: datetime) -> list[ExportLine]:
 
 
 def _speed(export: Export, at: datetime) -> tuple[float | None, float | None]:
-    """Records per second of the attempt that is going, and how many seconds remain."""
-    if export.status != ExportJobStatus.RUNNING or export.started_at is None:
+    """Records per second of the step that is going on, and how many seconds remain of it."""
+    if export.status != ExportJobStatus.RUNNING or export.step_at is None:
         return None, None
-    taken = (at - export.started_at).total_seconds()
+    taken = (at - export.step_at).total_seconds()
     if taken < _TELLING or not export.records_done or export.records_total is None:
         return None, None
     rate = export.records_done / taken

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -23,7 +22,18 @@ from django.conf import settings
 
 from audit import payloads
 from audit.errors import CannotBeExported, NotRecorded
-from audit.evidence import comparing, lines, log, merkle, notes, records, seals, signing, store
+from audit.evidence import (
+    comparing,
+    lines,
+    log,
+    merkle,
+    notes,
+    records,
+    seals,
+    sharing,
+    signing,
+    store,
+)
 from audit.exports import attestation, texts
 from audit.exports.archive import Archive, Folder, Kept
 from audit.exports.sheets import Sheets
@@ -34,10 +44,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
+    from audit.evidence.sharing import Call, Progress
+
     Sink = Archive | Folder
 
 _CHUNK = 1 << 18
-_RAW_DEFLATE = -15
 _BATCH = 500
 _REF = re.compile(rb'_ref":"([0-9a-f]{64})"')
 _PURGED = re.compile(rb'"payload_sha256":"([0-9a-f]{64})"')
@@ -83,7 +94,7 @@ class _Bag:
     def take(self, text: bytes) -> None:
         """Look at the next piece of all records."""
         *found, self.rest = (self.rest + text).split(b"\n")
-        self.tree.extend([merkle.leaf_hash(line) for line in found])
+        self.tree.extend(store.leaf_hashes(found))
         if self.sheets:
             self.sheets.take(found)
         self.tell()
@@ -91,6 +102,17 @@ class _Bag:
             for line in found:
                 self.refs.update(bytes.fromhex(ref.decode()) for ref in _REF.findall(line))
                 self.purged.update(bytes.fromhex(ref.decode()) for ref in _PURGED.findall(line))
+
+    @property
+    def plain(self) -> bool:
+        """Whether nobody but the tree has to see the records themselves."""
+        return self.sheets is None and not self.with_payloads
+
+    def trust(self, segment: store.Segment) -> None:
+        """Count a segment in that somebody else has proven."""
+        tiles = store.read_hashes(segment, level=1, start=0, count=merkle.WIDTH)
+        self.tree.add_block(merkle.block_root(tiles), tiles)
+        self.tell()
 
     def tell(self) -> None:
         """Say how far it is."""
@@ -113,13 +135,16 @@ def export_run(  # noqa: PLR0913  # what may be asked for
     zipped: bool = False,
     clock: Callable[[], datetime] | None = None,
     export_id: str | None = None,
-    progress: Callable[[int, int], None] = lambda _written, _of: None,
+    progress: Progress = sharing.tell_nobody,
+    sealing: Progress = sharing.tell_nobody,
+    call: Call = sharing.call_nobody,
 ) -> Exported:
     """Write a bag of a run into a folder, whole or not at all; an ended run is sealed first.
 
     `progress` hears how many records are written and how many there are, every quarter of
-    a megabyte; what it raises ends the export, and nothing is left of it. With the same `at` and
-    `export_id`, and without a clock, the same seal gives the same bytes.
+    a megabyte, `sealing` before that how many are sealed; what they raise ends the export, and
+    nothing is left of it. `call` asks other workers to help with a big run. With the same `at`
+    and `export_id`, and without a clock, the same seal gives the same bytes, whoever helped.
 
     Memory does not grow with the run, save by 32 bytes for each payload that goes with it.
 
@@ -144,10 +169,12 @@ def export_run(  # noqa: PLR0913  # what may be asked for
         clock or (lambda: at),
         export_id or str(uuid.uuid4()),
         progress,
+        sealing,
+        call,
     )
     if run.status == RunStatus.RUNNING:
         return _provisional(order)
-    sealed = _sealed(run_id, at=at)
+    sealed = _sealed(order)
     try:
         return _ship(order, sealed)
     except (store.SealedTextDamaged, notes.NoteRefused) as error:
@@ -167,18 +194,21 @@ class _Order:
     at: datetime
     clock: Callable[[], datetime]
     export_id: str
-    progress: Callable[[int, int], None]
+    progress: Progress
+    sealing: Progress
+    call: Call
 
     @property
     def include(self) -> list[str]:
         return ["records", *["csv"] * self.csv, *["payloads"] * self.with_payloads]
 
 
-def _sealed(run_id: str, *, at: datetime) -> Seal:
+def _sealed(order: _Order) -> Seal:
     """The newest seal of an ended run, made now if there is none or if the run went on since."""
+    run_id = order.run_id
     found = seals.seals_of(run_id)
     if not found or seals.growth(found):
-        seals.seal_run(run_id=run_id, at=at)
+        seals.seal_run(run_id=run_id, at=order.at, call=order.call, progress=order.sealing)
         found = seals.seals_of(run_id)
     return found[-1]
 
@@ -191,11 +221,21 @@ def _ship(order: _Order, seal: Seal) -> Exported:
     with ExitStack() as stack:
         bag, target = _begin(order, name, kinds, stack)
         bag.total = checkpoint.size
-        for index, segment in enumerate(comparing.segments_of(seal)):
+        segments = comparing.segments_of(seal)
+        proving = stack.enter_context(
+            sharing.Proving(
+                f"export {order.export_id}",
+                segments if bag.plain and order.zipped else [],
+                call=order.call,
+                wait=bag.tell,
+            )
+        )
+        for index, segment in enumerate(segments):
             path = f"data/records/{index:06}.jsonl"
             if isinstance(bag.sink, Archive):
                 kept = Kept(segment.sha256, segment.size)
-                packed = _proven(segment, bag)
+                proven = proving.by_another(index)
+                packed = _copied(segment, bag, proven) if proven else _proven(segment, bag)
                 bag.sink.add_packed(path, packed, crc32=segment.crc32, kept=kept)
             else:
                 bag.sink.add(path, bag.watch(store.read_text(segment)))
@@ -337,20 +377,26 @@ def _proven(segment: store.Segment, bag: _Bag) -> Iterator[bytes]:
     Raises:
         SealedTextDamaged: it does not hold what its name says.
     """
-    digest, unpacker = hashlib.sha256(), zlib.decompressobj(_RAW_DEFLATE)
+    for chunk, text in store.read_packed(segment):
+        bag.take(text)
+        yield chunk
+
+
+def _copied(segment: store.Segment, bag: _Bag, proven: sharing.Proven) -> Iterator[bytes]:
+    """A segment as it lies, which must be as it lay when another worker proved it.
+
+    Raises:
+        SealedTextDamaged: it is not.
+    """
+    digest = hashlib.sha256()
     with store.open_packed(segment) as file:
         for chunk in file.chunks(_CHUNK):
-            try:
-                text = unpacker.decompress(chunk)
-            except zlib.error as error:
-                message = f"segment {segment.sha256} cannot be unpacked"
-                raise store.SealedTextDamaged(message) from error
-            digest.update(text)
-            bag.take(text)
+            digest.update(chunk)
             yield chunk
-    if not unpacker.eof or unpacker.unused_data or digest.hexdigest() != segment.sha256:
-        message = f"segment {segment.sha256} holds another text"
+    if digest.hexdigest() != proven.packed_sha256:
+        message = f"the file of segment {segment.sha256} changed while it was copied"
         raise store.SealedTextDamaged(message)
+    bag.trust(segment)
 
 
 def _log_proof(seal: Seal) -> notes.Proof | None:

@@ -11,6 +11,7 @@ from audit.models.failures import TransformError, ValidationError
 from audit.models.findings import Finding
 from audit.models.graph import Edge, Node
 from audit.models.imports import Import, ImportJob
+from audit.models.parts import Part
 from audit.models.payloads import Payload
 from audit.models.purges import (
     PayloadPurge,
@@ -101,6 +102,7 @@ __all__ = [
     "Node",
     "NodeState",
     "Operation",
+    "Part",
     "Payload",
     "PayloadPurge",
     "PurgeCertificate",

@@ -91,6 +91,8 @@ class Export(models.Model):
     # Of the attempt that is going, or that ended it.
     started_at = instant_field(null=True)
     finished_at = instant_field(null=True)
+    # Since when the step is going on: what is done of its records, and how fast, is told of it.
+    step_at = instant_field(null=True)
     records_done = models.BigIntegerField()
     records_total = models.BigIntegerField(null=True)
     # Why the last attempt came to nothing, in a word and in a sentence with numbers.
@@ -171,6 +173,7 @@ class Export(models.Model):
                 "due_at",
                 "rung_at",
                 "started_at",
+                "step_at",
                 "finished_at",
                 "expires_at",
                 name="exports_times_finite",

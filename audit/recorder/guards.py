@@ -96,6 +96,7 @@ MUTABLE_COLUMNS: dict[type[models.Model], tuple[str, ...]] = {
         "due_at",
         "rung_at",
         "started_at",
+        "step_at",
         "finished_at",
         "records_done",
         "records_total",

@@ -149,8 +149,11 @@ def _answer(line: ExportLine) -> tuple[Piece, ...]:
             said = [Piece(text="This export of "), run, Piece(text=" waits for a worker."), stop]
         case ExportJobStatus.RUNNING if line.records_total is not None:
             left = _left(line.remaining)
+            sealing = line.step == ExportStep.SEALING
             said = [Piece(text=f"{line.records_done:,} of {of} records of "), run]
-            said += [Piece(text=f" are written.{left}"), stop]
+            said += [Piece(text=f" are {'sealed' if sealing else 'written'}.{left}")]
+            said += [Piece(text=" Then they are written.")] if sealing else []
+            said += [stop]
         case ExportJobStatus.RUNNING:
             said = [Piece(text="The records of "), run, Piece(text=" are sealed first."), stop]
         case ExportJobStatus.PUBLISHING:

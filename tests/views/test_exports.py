@@ -163,10 +163,10 @@ class TestSeeing:
         change(
             claim.export,
             "records_done = 300, records_total = 1200, step = 'writing',"
-            " started_at = clock_timestamp() - interval '3 seconds'",
+            " step_at = clock_timestamp() - interval '3 seconds'",
         )
 
-        began = Export.objects.get(pk=claim.export.pk).started_at
+        began = Export.objects.get(pk=claim.export.pk).step_at
         line = exports.describe_export(
             export_id=claim.export.pk, seen_by=None, at=began + timedelta(seconds=3)
         )
