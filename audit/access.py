@@ -6,21 +6,27 @@ what reveals contents or approves the end of them is a matter of roles alone.
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db import DatabaseError
+from django.db.models import Count, Q, Subquery
 
-from audit.models import AccessEvent
-from audit.vocabulary import Right, Role
+from audit.errors import AccessNotKept
+from audit.models import AccessEvent, SchemaInfo
+from audit.vocabulary import AccessAction, AccessResult, Right, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-
-    from audit.vocabulary import AccessAction
+    from django.http import HttpRequest
 
     Person = User | AbstractBaseUser | AnonymousUser
 
@@ -52,6 +58,24 @@ ROLES: dict[Role, tuple[Right, ...]] = {
 BY_ROLE_ALONE = frozenset({Right.REVEAL_CONTENTS, Right.APPROVE_RETENTION})
 
 _KNOWN = "_landscape_rights"
+_ASKED = "_landscape_asked"
+_LONGEST = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """How often somebody was given a page of this, and an export of its run."""
+
+    viewed: int
+    exported: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which request it was, and from where it came."""
+
+    request_id: str
+    address: str
 
 
 class NotAllowed(PermissionDenied):
@@ -127,13 +151,116 @@ def sees_exports_of(person: Person) -> int | None:
     return exporter(person)
 
 
-def record(
-    *, action: AccessAction, user_id: int, run_id: str, object_id: str, at: datetime
-) -> None:
-    """Keep that somebody is given something. If this fails, nothing may be given."""
-    AccessEvent.objects.create(
-        action=action, user_id=user_id, run_id=run_id, object_id=object_id, at=at
+def asked(request: HttpRequest) -> Asked:
+    """Which request it is, and the address that it came from.
+
+    The peer's; one that a proxy forwarded counts only where `LANDSCAPE_TRUSTED_PROXIES` says how
+    many of them stand before us.
+    """
+    known: Asked | None = getattr(request, _ASKED, None)
+    if known is None:
+        address = str(request.META.get("REMOTE_ADDR", ""))
+        proxies = getattr(settings, "ALLAUTH_TRUSTED_PROXY_COUNT", 0)
+        if proxies:
+            forwarded = request.headers.get("X-Forwarded-For", "").split(",")
+            address = forwarded[-min(proxies, len(forwarded))].strip() or address
+        known = Asked(request_id=secrets.token_hex(8), address=address)
+        setattr(request, _ASKED, known)
+    return known
+
+
+def record(  # noqa: PLR0913  # an event has this many parts
+    *,
+    action: AccessAction,
+    user_id: int | None,
+    at: datetime,
+    run_id: str | None = None,
+    object_id: str | None = None,
+    kind: str | None = None,
+    result: AccessResult = AccessResult.GIVEN,
+    reason: str | None = None,
+    size_bytes: int | None = None,
+    asked: Asked | None = None,
+    user_name: str | None = None,
+) -> AccessEvent:
+    """Keep what somebody did, is given or was refused. If this fails, nothing may be given.
+
+    Joins the caller's transaction if there is one, and then holds the whole log until it ends:
+    make it the last thing of a transaction. A name that is not told is looked up.
+
+    Raises:
+        AccessNotKept: the event could not be written.
+    """
+    try:
+        if user_name is None and user_id is not None:
+            user_name = (
+                get_user_model().objects.filter(pk=user_id).values_list("username", flat=True)
+            ).first()
+        return AccessEvent.objects.create(
+            action=action,
+            user_id=user_id,
+            user_name=user_name,
+            at=at,
+            run_id=_fit(run_id),
+            object_id=_fit(object_id),
+            kind=_fit(kind),
+            result=result,
+            reason=reason or None,
+            size_bytes=size_bytes,
+            request_id=asked.request_id if asked else None,
+            address=_fit(asked.address) if asked else None,
+        )
+    except DatabaseError as error:
+        raise AccessNotKept from error
+
+
+def count_seen(*, object_id: str, run_id: str | None) -> Seen:
+    """How often pages of an object were given, and exports of its run, or it itself. One query."""
+    about = {"object_id": _fit(object_id)} | ({"run_id": _fit(run_id)} if run_id else {})
+    of_run = {"run_id": _fit(run_id)} if run_id else about
+    given = AccessEvent.objects.filter(result=AccessResult.GIVEN)
+    viewed = given.filter(action__in=(AccessAction.READ, AccessAction.CONTENTS_REVEALED), **about)
+    exported = given.filter(action=AccessAction.EXPORT_DOWNLOADED, **of_run)
+    first, second = (
+        found.order_by().values("result").annotate(many=Count("*")).values("many")
+        for found in (viewed, exported)
     )
+    # A row of schema_info is what the two counts hang on: there is always one.
+    counts = SchemaInfo.objects.values_list(Subquery(first), Subquery(second)).first() or (0, 0)
+    return Seen(viewed=counts[0] or 0, exported=counts[1] or 0)
+
+
+def note_role_change(  # noqa: PLR0913  # whom, from what, to what, by whom, when
+    *,
+    by: Person,
+    person: Person,
+    before: Iterable[str],
+    after: Iterable[str],
+    at: datetime,
+    asked: Asked | None = None,
+) -> AccessEvent | None:
+    """Keep that somebody's roles were changed; None where they are the same as before.
+
+    `before` and `after` are names of groups; that of a superuser is told as `superuser`.
+    """
+    had, has = set(before), set(after)
+    told = [f"+{name}" for name in sorted(has - had)] + [f"-{name}" for name in sorted(had - has)]
+    if not told:
+        return None
+    return record(
+        action=AccessAction.ROLE_CHANGED,
+        user_id=by.pk,
+        kind="user",
+        object_id=str(person.pk),
+        reason=f"{person.get_username()}: {', '.join(told)}",
+        at=at,
+        asked=asked,
+    )
+
+
+def _fit(key: str | None) -> str | None:
+    """An attempt may name anything; what no record can be called is cut."""
+    return key[:_LONGEST].replace("\0", "") or None if key is not None else None
 
 
 def _granted(person: Person) -> frozenset[str]:

@@ -20,6 +20,13 @@ class NotRecorded(AuditError):
         self.key = key
 
 
+class AccessNotKept(AuditError):
+    """The access log cannot be written, so nothing may be given."""
+
+    def __init__(self) -> None:
+        super().__init__("the access log cannot be written, so nothing is given")
+
+
 class ValueRefused(AuditError, ValueError):
     """A value cannot become part of the record; `path` leads to the offending part of it."""
 
@@ -271,6 +278,13 @@ class CannotBeSealed(AuditError):
         super().__init__(f"run {run_id} cannot be sealed: {reason}")
         self.run_id = run_id
         self.reason = reason
+
+
+class AccessLogBroken(AuditError):
+    """The access log is not what was written, and is not signed; the sentence says where."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"the access log is broken: {where}")
 
 
 class BeingSealed(CannotBeSealed):

@@ -21,7 +21,7 @@ from kombu.exceptions import OperationalError
 
 from audit import exports, imports, retention, summaries
 from audit.errors import AuditError
-from audit.evidence import parts, seals, sharing
+from audit.evidence import access_log, parts, seals, sharing
 from audit.integrity import trail
 
 if TYPE_CHECKING:
@@ -70,6 +70,16 @@ def run_trail_check(run_id: str, asked_at: str | None = None) -> None:
 def enqueue_trail_check(run_id: str, *, asked_at: datetime) -> None:
     """Ring for a comparison that somebody asks for now."""
     _ring(run_trail_check, run_id, asked_at.isoformat())
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def run_access_seal() -> None:
+    """Seal the access log, once a day; twice does no harm."""
+    try:
+        access_log.seal(at=timezone.now())
+    except AuditError as error:
+        # Shown by `check_access`.
+        logger.error("The access log is not sealed: %s", error)  # noqa: TRY400  # says it all
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -136,10 +146,13 @@ def sweep() -> int:
     due += [(run_purge, key) for key in _purges.patient(map(str, retention.due()))]
     for task, key in due:
         _ring(task, key)
+    access_due = _unsealed_log.patient(["log"] if access_log.is_due(at=timezone.now()) else [])
+    for _ in access_due:
+        _ring(run_access_seal)
     exports.tidy()
     imports.tidy(at=timezone.now())
     parts.tidy()
-    return len(due)
+    return len(due) + len(access_due)
 
 
 class _Pauses:
@@ -170,6 +183,7 @@ _unsealed = _Pauses(first=30, longest=600)
 _unchecked = _Pauses(first=600, longest=600)
 # A bell of one that is being executed finds its worker, and does nothing.
 _purges = _Pauses(first=10, longest=120)
+_unsealed_log = _Pauses(first=60, longest=3_600)
 
 
 def _ring(task: Any, *arguments: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import include, path, register_converter
 
 from audit.views import (
+    access_log,
     artifacts,
     batches,
     checkpoints,
@@ -89,6 +90,8 @@ urlpatterns = [
         retention.certificate_file,
         name="certificate-file",
     ),
+    path("access/", access_log.access_log, name="access-log"),
+    path("access/log.csv", access_log.access_csv, name="access-csv"),
     path("keys/", public_keys.public_keys, name="public-keys"),
     path(
         ".well-known/landscape-export/<str:name>",

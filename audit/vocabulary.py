@@ -299,6 +299,13 @@ class AccessAction(TextChoices):
     ACCESS_LOG_READ = "access_log_read"
 
 
+class AccessResult(TextChoices):
+    """What came of an attempt."""
+
+    GIVEN = "given"
+    REFUSED = "refused"
+
+
 class Role(TextChoices):
     """The groups that people are put into; what each may do stands in `audit.access.ROLES`."""
 

@@ -179,6 +179,9 @@ def read_only() -> Callable[[], AbstractContextManager[None]]:
         asks = words[0] in {"SELECT", "WITH", "EXPLAIN", "SAVEPOINT", "RELEASE"}
         writes = {"INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE"}
         # A WITH may hide a write, and so may EXPLAIN ANALYZE; column names are lower case.
+        # That a page is given is kept: the one thing that looking at it writes.
+        if str(statement).startswith('INSERT INTO "access_events"'):
+            return execute(statement, params, many, context)
         hidden = words[0] in {"WITH", "EXPLAIN"} and writes.intersection(
             re.findall(r"\b[A-Z]+\b", str(statement))
         )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from django.http import JsonResponse
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
+from rest_framework import status
 from rest_framework.exceptions import (
     APIException,
     ErrorDetail,
@@ -17,12 +20,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
 from audit import access
-from audit.errors import NotRecorded, RunMismatch
+from audit.errors import AccessNotKept, NotRecorded, RunMismatch
 from audit.lineage import OtherKind
+from audit.vocabulary import AccessAction, AccessResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
     from rest_framework.request import Request
 
 MOST_A_PAGE = 1_000
@@ -37,6 +43,34 @@ class Resource(APIView):
 
     http_method_names: tuple[str, ...] = ("get", "head", "options")
     parameters: tuple[str, ...] = ()
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer, once it is kept who is given what; else not one byte."""
+        answer: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        keys = [value for name, value in kwargs.items() if name.endswith("_id")]
+        person = self.request.user
+        refused = answer.status_code == status.HTTP_403_FORBIDDEN
+        given = answer.status_code == status.HTTP_200_OK and request.method == "GET"
+        if not person.is_authenticated or not (refused or (given and keys)):
+            return answer
+        named = request.resolver_match.url_name if request.resolver_match else None
+        try:
+            access.record(
+                action=AccessAction.READ,
+                result=AccessResult.REFUSED if refused else AccessResult.GIVEN,
+                user_id=person.pk,
+                user_name=person.get_username(),
+                kind=f"api/{named}",
+                run_id=kwargs.get("run_id"),
+                object_id=keys[-1] if keys else None,
+                asked=access.asked(request),
+                at=timezone.now(),
+            )
+        except AccessNotKept as error:
+            if not refused:
+                told = {"code": "not_kept", "message": f"{error}".capitalize(), "detail": None}
+                return JsonResponse({"error": told}, status=status.HTTP_503_SERVICE_UNAVAILABLE)
+        return answer
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse what nobody understands, before anything is asked."""

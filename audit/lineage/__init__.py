@@ -6,6 +6,7 @@ Every question costs a number of queries that does not grow with the run.
 from __future__ import annotations
 
 from audit.lineage.absent import OtherKind
+from audit.lineage.access_events import AccessFilter, AccessPage, list_access, stream_access
 from audit.lineage.artifact_story import (
     ArtifactsPage,
     ArtifactStory,
@@ -17,6 +18,7 @@ from audit.lineage.call_story import CallStory, explain_call
 from audit.lineage.choices import Choice, Choices, read_choices
 from audit.lineage.closure import gather_closure, gather_row
 from audit.lineage.closure_facts import Closure
+from audit.lineage.contents import revealed
 from audit.lineage.endings import Ending, tell_ending
 from audit.lineage.error_classes import RECORDS_READ, ErrorsPage, KindOfErrors, list_errors
 from audit.lineage.figures import COUNTED_TO, SoFar, count_so_far
@@ -67,6 +69,8 @@ __all__ = [
     "ORDERS",
     "RAREST",
     "RECORDS_READ",
+    "AccessFilter",
+    "AccessPage",
     "ArtifactStory",
     "ArtifactsPage",
     "BatchStory",
@@ -131,6 +135,7 @@ __all__ = [
     "gather_row",
     "lay_lanes",
     "lineage_data",
+    "list_access",
     "list_artifacts",
     "list_batches",
     "list_errors",
@@ -148,7 +153,9 @@ __all__ = [
     "read_record_seal",
     "read_timeline",
     "refusals_about",
+    "revealed",
     "schema_fits",
+    "stream_access",
     "tell_ending",
     "token_for_row",
 ]

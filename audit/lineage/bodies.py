@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audit import blobs
+from audit.lineage.contents import WITHHELD_STATE, are_revealed
 from audit.lineage.excerpts import ERROR_LIMIT, Excerpt
 from audit.lineage.payload_words import NOT_LOOKED_FOR
 from audit.vocabulary import PayloadState
@@ -31,7 +32,8 @@ class Body:
     """Contents of which the trail holds the hash: their state, and the text where it is there.
 
     `head` is all of it unless something is `cut`; then `tail` is its end. The text is `None` where
-    the bytes are no UTF-8, which can still be stored, hashed and exported.
+    the bytes are no UTF-8, which can still be stored, hashed and exported, and where they are there
+    and `withheld`.
     """
 
     state: str
@@ -61,6 +63,8 @@ class Body:
     @property
     def excerpt(self) -> Excerpt | None:
         """The beginning, as errors are shown in tables."""
+        if self.state == WITHHELD_STATE:
+            return Excerpt(text="", length=self.size_bytes or 0, withheld=True)
         if self.head is None:
             return None
         length = len(self.head) + len(self.tail or "") + self.cut_characters
@@ -96,7 +100,10 @@ def _body(kept: blobs.Kept, content_hash: str | None) -> Body:
         state = NOT_LOOKED_FOR
     head = tail = None
     cut_lines = cut_characters = 0
-    if kept.content is not None:
+    if kept.content is not None and not are_revealed():
+        # That they are there and have their hash is no secret.
+        state = WITHHELD_STATE
+    elif kept.content is not None:
         head, tail, cut_lines, cut_characters = _shown(kept.content)
     return Body(
         state=state,

@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models.functions import Left
 
 from audit.errors import NotRecorded
+from audit.lineage.contents import WITHHELD, are_revealed
 from audit.lineage.excerpts import headline
 from audit.lineage.figures import OutcomeCount, in_order
 from audit.lineage.nodes import NodeFacts, read_nodes
@@ -223,6 +224,8 @@ def _decision(
 
 
 def _error(visit: Any) -> str | None:
+    if not are_revealed():
+        return WITHHELD if visit.error_head is not None or visit.error_ref is not None else None
     if visit.error_head is not None:
         return headline(visit.error_head)
     told = read_json(visit.error_ref)

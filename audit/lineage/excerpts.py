@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from django.db.models.functions import Left, Length
 
+from audit.lineage.contents import WITHHELD, are_revealed
+
 ERROR_LIMIT = 20_000
 SETTINGS_LIMIT = 200_000
 HEADLINE_LIMIT = 300
@@ -15,20 +17,24 @@ _HEADLINE_KEYS = ("reason", "failure_reason", "error", "message", "exception", "
 
 @dataclass(frozen=True, kw_only=True)
 class Excerpt:
-    """The beginning of a recorded text, and how long the whole is, in characters."""
+    """The beginning of a recorded text, and how long the whole is, in characters.
+
+    Where it is `withheld`, the text is empty.
+    """
 
     text: str
     length: int
+    withheld: bool = False
 
     @property
     def cut(self) -> int:
         """How many characters are not shown."""
-        return self.length - len(self.text)
+        return 0 if self.withheld else self.length - len(self.text)
 
     @property
     def headline(self) -> str:
         """One line for a table: what the error says of itself, else how the text begins."""
-        return headline(self.text)
+        return WITHHELD if self.withheld else headline(self.text)
 
 
 def reading(column: str, *, limit: int) -> dict[str, Left | Length]:
@@ -41,7 +47,10 @@ def excerpt(record: object, column: str) -> Excerpt | None:
     text = getattr(record, f"{column}_head")
     if text is None:
         return None
-    return Excerpt(text=text, length=getattr(record, f"{column}_length"))
+    length = getattr(record, f"{column}_length")
+    if not are_revealed():
+        return Excerpt(text="", length=length, withheld=True)
+    return Excerpt(text=text, length=length)
 
 
 def headline(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db.models.functions import Left
 
 from audit.lineage.bodies import read_errors
+from audit.lineage.contents import are_revealed
 from audit.lineage.excerpts import headline
 from audit.lineage.signatures import FAILED_STATUSES, QUARANTINED
 from audit.models import NodeState
@@ -18,7 +19,12 @@ _READ = 4_000
 
 
 def read_headlines(*, run_id: str, lanes: Lanes) -> dict[str, str]:
-    """What the failed visits of these lanes said, by state. Two queries."""
+    """What the failed visits of these lanes said, by state; nothing while contents are withheld.
+
+    Two queries.
+    """
+    if not are_revealed():
+        return {}
     failed = [
         cell.state_id
         for lane in lanes.lanes

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit import blobs, canonical
 from audit.errors import ValueRefused
+from audit.lineage.contents import are_revealed
 from audit.lineage.excerpts import headline
 from audit.models import Payload
 
@@ -113,6 +114,10 @@ def make_again(
 
 
 def _in_words(told: Mapping[str, Any], row: Mapping[str, Any] | None) -> str:
+    return _said(told, row) if are_revealed() else "its rule said so (rule and values withheld)"
+
+
+def _said(told: Mapping[str, Any], row: Mapping[str, Any] | None) -> str:
     condition, result = told.get("condition"), told.get("result")
     if isinstance(condition, str):
         if condition.strip() == "True":

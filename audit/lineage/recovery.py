@@ -157,8 +157,8 @@ def _resumed(events: list[RunEvent]) -> dict[str, datetime]:
     """When the run last went on, by the checkpoint that it went on from."""
     found = {}
     for event in events:
-        told = excerpt(event, "detail_json")
-        from_id = _detail(told.text if told else None).get("checkpoint_id")
+        head = getattr(event, "detail_json_head")  # noqa: B009  # annotated
+        from_id = _detail(head).get("checkpoint_id")
         if event.kind == RunEventKind.RESUMED and isinstance(from_id, str):
             found[from_id] = event.recorded_at
     return found

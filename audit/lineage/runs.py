@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count, Exists, OuterRef, Q, Sum
 
 from audit.errors import NotRecorded
+from audit.lineage.contents import told
 from audit.lineage.excerpts import SETTINGS_LIMIT, Excerpt, excerpt, reading
 from audit.lineage.figures import Figures, read_figures
 from audit.lineage.findings import FindingGroup, group_findings
@@ -182,7 +183,7 @@ def explain_run(*, run_id: str) -> RunStory:
         exported_at=run.exported_at,
         export_format=run.export_format,
         export_sink=run.export_sink,
-        export_error=run.export_error,
+        export_error=told(run.export_error),
         findings=group_findings(run_id=run_id),
         imports=tuple(Import.objects.filter(run_id=run_id).order_by("imported_at", "import_id")),
         refusals=refusals,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
+from audit.lineage.contents import told
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -94,6 +96,10 @@ WHERE %(at)s::timestamptz IS NULL
       > (%(at)s::timestamptz, %(step)s, %(rank)s, %(nth)s, %(kind)s, %(key)s)
 ORDER BY at, step, rank, nth, kind COLLATE "C", key COLLATE "C" LIMIT %(rows_read)s
 """
+
+
+# Events whose text is what an error says.
+_CONTENTS = {"ended", "rejected", "refused"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,7 +191,7 @@ def read_timeline(
             state_id=state,
             node_id=node,
             word=word,
-            text=text,
+            text=told(text) if kind in _CONTENTS else text,
             ms=ms,
         )
         for at, step, rank, nth, key, kind, token, state, node, word, text, ms in found[:limit]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.models.access import AccessEvent
+from audit.models.access import AccessEvent, AccessSeal
 from audit.models.artifacts import Artifact, ArtifactMember
 from audit.models.batches import Batch, BatchMember, BatchOutput
 from audit.models.execution import Call, NodeState, Operation, RoutingEvent
@@ -59,7 +59,7 @@ AUDIT_MODELS = (
 SEALED_MODELS = (*AUDIT_MODELS, PayloadPurge, RunGrade)
 
 # What proves the trail; it only grows as well.
-EVIDENCE_MODELS = (Seal, SealCheck, SealLogEntry, KeyEvent)
+EVIDENCE_MODELS = (Seal, SealCheck, SealLogEntry, KeyEvent, AccessSeal)
 
 # What is never taken away either: who asked for what and got it, what was kept and what deleted.
 KEPT_MODELS = (
@@ -85,6 +85,7 @@ __all__ = [
     "SEALED_MODELS",
     "SUMMARY_VERSION",
     "AccessEvent",
+    "AccessSeal",
     "Artifact",
     "ArtifactMember",
     "Batch",

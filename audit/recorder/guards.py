@@ -22,6 +22,7 @@ from audit.models import (
     EVIDENCE_MODELS,
     KEPT_MODELS,
     SEALED_MODELS,
+    AccessEvent,
     Batch,
     Export,
     ImportJob,
@@ -34,7 +35,7 @@ from audit.models import (
     Run,
     RunHiding,
 )
-from audit.recorder import retention_guards
+from audit.recorder import access_guards, retention_guards
 from audit.vocabulary import (
     BatchStatus,
     ExportJobStatus,
@@ -338,6 +339,8 @@ def table_statements(model: type[models.Model]) -> Iterator[sql.Composed]:
     ).format(events=sql.SQL(guard_events(model)), table=table)
     # ALWAYS: a superuser's session_replication_role = replica does not switch it off.
     yield sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER landscape_append_only").format(table)
+    if model is AccessEvent:
+        yield from access_guards.statements(table)
     if model in TRANSITIONS:
         yield sql.SQL(
             "CREATE OR REPLACE TRIGGER landscape_transition BEFORE UPDATE ON {table} "
@@ -355,7 +358,11 @@ def transition_name(model: type[models.Model]) -> str:
 
 def functions() -> dict[str, str]:
     """Every guard function by name, as the statement that creates it."""
-    made = {"landscape_append_only": GUARD_FUNCTION, **retention_guards.functions()}
+    made = {
+        "landscape_append_only": GUARD_FUNCTION,
+        **access_guards.functions(),
+        **retention_guards.functions(),
+    }
     for model, steps in TRANSITIONS.items():
         columns = [str(field.column) for field in model._meta.concrete_fields]
         mutable, late = MUTABLE_COLUMNS[model], AFTER_THE_END.get(model, ())

@@ -19,6 +19,7 @@ from django.utils.html import format_html
 
 from audit.lineage import COUNTED_TO
 from audit.lineage.bodies import laid_out
+from audit.lineage.contents import told
 from audit.vocabulary import ReproducibilityGrade
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 register = template.Library()
 register.filter(laid_out)
+register.filter(told)
 
 SHORT_HASH = 12
 BRIEF = 60

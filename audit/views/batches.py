@@ -32,7 +32,7 @@ _ABANDONED = {
 }
 
 
-@page("after")
+@page("after", reveals=True)
 def batches(request: HttpRequest, run_id: str) -> HttpResponse:
     """A hundred batches of a run, in the order of time."""
     after = text(request, "after")
@@ -49,7 +49,7 @@ def batches(request: HttpRequest, run_id: str) -> HttpResponse:
     return render(request, "audit/batches.html", context)
 
 
-@page("after")
+@page("after", reveals=True)
 def batch(request: HttpRequest, run_id: str, batch_id: str) -> HttpResponse:
     """One batch: its members in order, what made it fire, what came out."""
     after = whole(request, "after", what="the place of a member")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
-@page("after")
+@page("after", reveals=True)
 def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     """A hundred checkpoints of a run in order, and its events."""
     after = text(request, "after")

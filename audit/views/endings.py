@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.urls import reverse
 
+from audit.lineage.contents import WITHHELD
 from audit.lineage.reasons import CONFIGURED, RECONSTRUCTED
 from audit.views.answers import Piece, deed_of, link, listed, plural, said, token_url
 from audit.vocabulary import Outcome
@@ -238,6 +239,8 @@ def name(recorded: str) -> str:
 def quoted(recorded: str, *, marks: bool = True) -> str:
     """Recorded text in a sentence: on one line, shortened, and marked as not ours."""
     words = _cut(recorded, TEXT_TOLD)
+    if recorded == WITHHELD:
+        return words
     return f"“{words}”" if marks else words
 
 

@@ -26,7 +26,7 @@ _KINDS = {
 }
 
 
-@page()
+@page(reveals=True)
 def errors(request: HttpRequest, run_id: str) -> HttpResponse:
     """Errors of a run by class: kind, node and what they say."""
     found = lineage.list_errors(run_id=run_id)

@@ -15,8 +15,8 @@ from audit import access, exports, tasks
 from audit.errors import IllegalTransition
 from audit.views import downloads
 from audit.views.answers import Piece, run_url
-from audit.views.doors import act, page, text
-from audit.vocabulary import AccessAction, ExportJobStatus, ExportStep
+from audit.views.doors import act, keep, page, text
+from audit.vocabulary import AccessAction, ExportJobStatus, ExportStep, Right
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -59,7 +59,7 @@ def export(request: HttpRequest, export_id: str) -> HttpResponse:
     return render(request, "audit/export.html", context)
 
 
-@act("format", "payloads")
+@act("format", "payloads", needs=Right.REQUEST_EXPORT, does=AccessAction.EXPORT_REQUESTED)
 def request_export(request: HttpRequest, run_id: str) -> HttpResponse:
     """Ask for an export of a run."""
     with_payloads = bool(request.POST.get("payloads"))
@@ -104,11 +104,11 @@ def cancel(request: HttpRequest, export_id: str) -> HttpResponse:
     return redirect("audit:export", export_id=line.export_id)
 
 
-@page()
+@page(kept=False)
 def download(request: HttpRequest, export_id: str) -> HttpResponseBase:
     """The file, whole or a part of it; who got it is kept before it is given."""
     line = _seen(request, export_id)
-    person = access.exporter(request.user, with_payloads=line.with_payloads)
+    access.exporter(request.user, with_payloads=line.with_payloads)
     if line.status == ExportJobStatus.EXPIRED:
         return render(request, "audit/export_gone.html", {"export": line}, status=410)
     if line.status != ExportJobStatus.SUCCEEDED or line.file_sha256 is None:
@@ -118,12 +118,13 @@ def download(request: HttpRequest, export_id: str) -> HttpResponseBase:
     except FileNotFoundError as error:
         raise Http404(f"The file of export {export_id} is gone from the storage.") from error
     if request.method == "GET":
-        access.record(
-            action=AccessAction.EXPORT_DOWNLOADED,
-            user_id=person,
+        keep(
+            request,
+            AccessAction.EXPORT_DOWNLOADED,
+            kind="export",
             run_id=line.run_id,
             object_id=line.export_id,
-            at=timezone.now(),
+            size_bytes=line.file_bytes,
         )
     return downloads.send(
         request,

@@ -27,7 +27,7 @@ _TALLEST = 60
 _BAR = 48
 
 
-@page("status", "attempt", "after")
+@page("status", "attempt", "after", reveals=True)
 def node(request: HttpRequest, run_id: str, node_id: str) -> HttpResponse:
     """One node: its configuration, what came and went, how long it took, its visits."""
     status = choice(request, "status", tuple(NodeStateStatus.values))

@@ -48,7 +48,7 @@ def rows(request: HttpRequest, run_id: str) -> HttpResponse:
     return render(request, "audit/rows.html", context)
 
 
-@page("after", "part", "token")
+@page("after", "part", "token", reveals=True)
 def row(request: HttpRequest, run_id: str, row_id: str) -> HttpResponse:
     """One row: what the source delivered, and the tokens that travelled for it."""
     if choice(request, "part", PARTS) == TIMELINE:

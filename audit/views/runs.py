@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from django.core.exceptions import BadRequest
 from django.shortcuts import render
 from django.utils import timezone
 
 from audit import lineage
 from audit.views import answers
 from audit.views.accounts import accounts_of
-from audit.views.doors import choice, page, text
+from audit.views.doors import choice, day, page, text
 from audit.views.graphs import HEATS, picture_of
 from audit.vocabulary import FindingLevel, RunStatus
 
@@ -28,8 +27,8 @@ def runs(request: HttpRequest) -> HttpResponse:
     """Runs, newest first, filtered as the address says."""
     asked = lineage.RunFilter(
         status=choice(request, "status", STATUSES),
-        since=_day(request, "since"),
-        until=_day(request, "until"),
+        since=day(request, "since"),
+        until=day(request, "until"),
         text=text(request, "text"),
     )
     found = lineage.list_runs(asked=asked, after=text(request, "after"))
@@ -45,7 +44,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     return render(request, "audit/runs.html", context)
 
 
-@page("heat", "asked")
+@page("heat", "asked", reveals=True)
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """One run: what became of its rows, its nodes, what was found, where it came from."""
     story = lineage.explain_run(run_id=run_id)
@@ -69,14 +68,6 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
         "now": timezone.now(),
     }
     return render(request, "audit/run.html", context)
-
-
-def _day(request: HttpRequest, name: str) -> date | None:
-    word = text(request, name)
-    try:
-        return date.fromisoformat(word) if word else None
-    except ValueError as error:
-        raise BadRequest(f"“{name}” is a day like 2026-11-22; it is “{word}”.") from error
 
 
 def _instant(request: HttpRequest, name: str) -> datetime | None:

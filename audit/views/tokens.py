@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-@page(*PARAMETERS)
+@page(*PARAMETERS, reveals=True)
 def token(request: HttpRequest, run_id: str, token_id: str) -> HttpResponse:
     """One token: its lineage as lanes, the visit that is picked, and all that is on record."""
     query = read_query(request)

@@ -32,7 +32,7 @@ _KINDS = {
 }
 
 
-@page()
+@page(reveals=True)
 def visit(request: HttpRequest, run_id: str, state_id: str) -> HttpResponse:
     """One visit: how it went and why, what was called, and what stands before and behind it."""
     story = lineage.explain_visit(run_id=run_id, state_id=state_id)
@@ -49,7 +49,7 @@ def visit(request: HttpRequest, run_id: str, state_id: str) -> HttpResponse:
     return render(request, "audit/visit.html", context)
 
 
-@page()
+@page(reveals=True)
 def call(request: HttpRequest, run_id: str, call_id: str) -> HttpResponse:
     """One call: what was asked and what came back, as plain text."""
     story = lineage.explain_call(run_id=run_id, call_id=call_id)

@@ -14,11 +14,6 @@ pytestmark = pytest.mark.django_db
 USERS = {"add_user", "change_user", "view_user", "view_group"}
 
 
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 class TestRoles:
     @pytest.mark.parametrize("role", Role)
     def test_have_what_their_groups_were_given(self, person, role):
