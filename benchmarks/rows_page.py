@@ -123,7 +123,7 @@ def main() -> int:
             cursor.execute("ANALYZE")
         run_id = fill(ROWS)
         client = Client(SERVER_NAME="localhost")
-        client.force_login(get_user_model().objects.create_user("reader"))
+        client.force_login(get_user_model().objects.create_superuser("reader"))
         address = reverse("audit:rows", args=[run_id])
         addresses = (address, f"{address}?after={FAR}")
         queries = [count(client, each) for each in addresses]

@@ -126,7 +126,7 @@ def main() -> int:
     try:
         run_id = fill()
         client = Client(SERVER_NAME="localhost")
-        client.force_login(get_user_model().objects.create_user("reader"))
+        client.force_login(get_user_model().objects.create_superuser("reader"))
         pages = {
             what: reverse(f"audit:{what}", args=[run_id])
             for what in ("run", "ledger", "journeys", "errors")

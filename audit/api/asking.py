@@ -43,11 +43,13 @@ class Resource(APIView):
 
     http_method_names: tuple[str, ...] = ("get", "head", "options")
     parameters: tuple[str, ...] = ()
+    # Whether the access log keeps here that it was given; else the resource does it itself.
+    keeps = True
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Answer, once it is kept who is given what; else not one byte."""
         answer: HttpResponseBase = super().dispatch(request, *args, **kwargs)
-        keys = [value for name, value in kwargs.items() if name.endswith("_id")]
+        keys = [value for name, value in kwargs.items() if name.endswith("_id") and self.keeps]
         person = self.request.user
         refused = answer.status_code == status.HTTP_403_FORBIDDEN
         given = answer.status_code == status.HTTP_200_OK and request.method == "GET"

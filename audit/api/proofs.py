@@ -49,6 +49,8 @@ class RecordProofSerializer(serializers.Serializer):
 class RecordProof(Resource):
     """One record as it was sealed, with its proof; `key` has the parts of its key with slashes."""
 
+    keeps = False
+
     @extend_schema(operation_id="record_proof", responses=RecordProofSerializer)
     def get(self, request: Request, run_id: str, record_type: str, key: str) -> Response:
         if record_type not in BY_NAME:

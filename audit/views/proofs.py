@@ -53,7 +53,7 @@ def record(request: HttpRequest, run_id: str, record_type: str, key: str) -> Htt
     return render(request, "audit/record.html", context)
 
 
-@page()
+@page(kept=False)
 def download(request: HttpRequest, run_id: str, record_type: str, key: str) -> HttpResponse:
     """The record's line and its proof in a ZIP; who got it is kept before it is given."""
     if _kind(record_type).holds_contents:

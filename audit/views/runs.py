@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from django.core.exceptions import BadRequest
 from django.shortcuts import render
 from django.utils import timezone
 

@@ -72,7 +72,9 @@ def planted(*, requested_by):
     """One run with contents wherever there can be any."""
     settings = {"pipeline": "claims", "prompt": canary("settings")}
     run = make_run(
-        settings_json=json.dumps(settings), export_error=canary("export-error"), export_status="failed"
+        settings_json=json.dumps(settings),
+        export_error=canary("export-error"),
+        export_status="failed",
     )
     config = {"condition": f"row['amount'] > '{canary('rule')}'", "routes": {"true": "output"}}
     source = make_node(run, "csv", "source")
@@ -89,7 +91,6 @@ def planted(*, requested_by):
         status="failed",
         error_json=said("visit-error"),
         error_hash=digest("e")[:16],
-        context_before_json=said("before"),
     )
     again = make_state(
         token,
@@ -97,6 +98,7 @@ def planted(*, requested_by):
         1,
         attempt=1,
         input_hash=row.source_data_hash,
+        context_before_json=said("before"),
         context_after_json=said("after"),
         success_reason_json=said("success"),
     )
@@ -140,9 +142,13 @@ def planted(*, requested_by):
         requested_at=NOON,
         with_csv=False,
         with_payloads=False,
+        provisional=False,
         status="requested",
         step="sealing",
+        attempt=0,
+        fence=0,
         due_at=NOON,
+        records_done=0,
     )
     keys = {
         "run_id": run.run_id,
@@ -154,7 +160,9 @@ def planted(*, requested_by):
         "batch_id": batch.batch_id,
         "artifact_id": artifact.artifact_id,
         "export_id": export.export_id,
-        "name": "policy.txt",
+        "name": "verify.py",
+        "record_type": "row",
+        "key": row.row_id,
     }
     assert NodeState.objects.count() == 4
     assert Call.objects.count() == 1

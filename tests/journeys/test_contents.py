@@ -73,6 +73,12 @@ def test_a_call_leads_to_its_visit_and_shows_what_was_said(
     page.get_by_role("link", name="0 llm").click()
 
     assert page.locator(".body").count() == 2
+    assert page.locator('.body[data-state="withheld"]').count() == 2
+    assert "Which group?" not in page.content()
+    assert axe(page) == []
+    screenshot(page, f"call-withheld-{theme}")
+    page.get_by_label("Reason").fill("case 311")
+    page.get_by_role("button", name="Reveal").click()
     request = page.locator(".body").first.inner_text()
     assert "<b>Which group?</b>" in request
     assert "‹U+200B›" in request
@@ -84,18 +90,38 @@ def test_a_call_leads_to_its_visit_and_shows_what_was_said(
     assert page.locator("h1").inner_text() == "Visit to triage_model"
     assert "2 of 2" in page.locator(".facts").inner_text()
     page.get_by_role("link", name="Previous visit").click()
+    page.get_by_role("button", name="Reveal").click()
     assert "no answer within 30 s" in page.locator("#error").inner_text()
     assert axe(page) == []
     screenshot(page, f"visit-failed-{theme}")
     page.get_by_role("link", name="Next visit").click()
     page.get_by_role("link", name="Next visit").click()
+    page.get_by_role("button", name="Reveal").click()
     assert "confidence >= 0.7" in page.locator("#routes").inner_text()
     assert axe(page) == []
     screenshot(page, f"visit-gate-{theme}")
 
 
+def test_the_access_log_tells_who_saw_what(call, open_page, live_server, axe, screenshot):
+    for scheme in ("light", "dark"):
+        page = open_page(color_scheme=scheme, javascript=scheme == "light")
+        visit(page, live_server, "access-log")
+        screenshot(page, f"access-{scheme}-first")
+        visit(page, live_server, "call", call.run_id, call.call_id)
+        page.get_by_label("Reason").fill("case 311")
+        page.get_by_role("button", name="Reveal").click()
+        assert "the access log says that you saw them" in page.locator("main").inner_text()
+        page.locator("main").get_by_role("link", name="access log").click()
+        assert "case 311" in page.locator("table").inner_text()
+        screenshot(page, f"access-{scheme}")
+        if scheme == "light":
+            assert axe(page) == []
+
+
 def test_pages_do_not_scroll_sideways_on_a_telephone(call, open_page, live_server):
     page = open_page(width=320, height=640)
+    visit(page, live_server, "access-log")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
     for name, key in (("visit", call.state_id), ("call", call.call_id)):
         visit(page, live_server, name, call.run_id, key)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320

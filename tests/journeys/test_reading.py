@@ -133,6 +133,8 @@ class TestFromTheLoginToAToken:
         page.locator("#parents a").first.click()
         assert "branch" in page.locator(".answer").inner_text()
         page.locator("#parents a").first.click()
+        assert "because its rule said so" in page.locator(".answer").inner_text()
+        page.get_by_role("button", name="Reveal").click()
         assert (
             "into 2 tokens because its condition is always true"
             in page.locator(".answer").inner_text()

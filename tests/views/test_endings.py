@@ -30,6 +30,14 @@ from tests.builders import (
 
 pytestmark = pytest.mark.django_db
 
+
+@pytest.fixture(autouse=True)
+def _revealed():
+    """Sentences are told as to somebody to whom contents were revealed."""
+    with lineage.revealed():
+        yield
+
+
 CONDITION = "row['amount'] > 1000"
 HOSTILE = "<script>alert(1)</script> " + "x" * 500
 

@@ -100,7 +100,7 @@ PAGES = [
 
 
 # Pages that hold contents: shown in the answer of a POST.
-REVEAL = set(PAGES) - {"runs", "ledger", "journeys", "rows", "artifacts", "artifact"}
+REVEAL = set(PAGES) - {"runs", "ledger", "journeys", "rows", "artifacts", "artifact", "record"}
 
 
 def revealed(client, page, address):

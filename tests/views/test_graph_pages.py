@@ -205,7 +205,7 @@ class TestTheFile:
 
 class TestTheNodePage:
     def test_tells_what_happened_there(self, signed_in, gated):
-        text = signed_in.get(address("node", gated.run, gated.gate.node_id)).text
+        text = signed_in.post(address("node", gated.run, gated.gate.node_id)).text
         said = words(text)
 
         assert "4 tokens came here in 5 visits ; 1 failed and 4 were retries ." in said

@@ -229,7 +229,7 @@ class TestFolds:
     def test_five_hundred_parts_are_told_in_fifteen_lanes(self, signed_in):
         _, _, tokens = expanded(500, failed={147})
 
-        text = signed_in.get(address(tokens[46])).text
+        text = signed_in.post(address(tokens[46])).text
 
         assert len(Drawn(text).lanes) <= 15
         assert "no tariff" in text

@@ -220,7 +220,7 @@ class TestRuns:
 
 class TestRun:
     def ask(self, signed_in, run):
-        return signed_in.get(reverse("audit:run", args=[run.run_id]))
+        return signed_in.post(reverse("audit:run", args=[run.run_id]))
 
     def test_answers_with_what_became_of_the_rows(self, signed_in):
         world = make_world(rows=20)
@@ -377,7 +377,7 @@ class TestRows:
 
 class TestRow:
     def ask(self, signed_in, row):
-        return signed_in.get(reverse("audit:row", args=[row.run_id, row.row_id]))
+        return signed_in.post(reverse("audit:row", args=[row.run_id, row.row_id]))
 
     def test_answers_for_one_token(self, signed_in):
         world = make_world(rows=1)
@@ -453,7 +453,7 @@ class TestRow:
 
 class TestToken:
     def ask(self, signed_in, token):
-        return signed_in.get(reverse("audit:token", args=[token.run_id, token.token_id]))
+        return signed_in.post(reverse("audit:token", args=[token.run_id, token.token_id]))
 
     def test_answers_for_a_simple_way(self, signed_in):
         world = make_world(rows=1)
