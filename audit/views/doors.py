@@ -221,7 +221,7 @@ class Thing:
     def of(cls, request: HttpRequest, path: dict[str, str]) -> Thing:
         """Read it out of an address."""
         kind = request.resolver_match.url_name if request.resolver_match else None
-        keys = [value for name, value in path.items() if name.endswith("_id") or name == "key"]
+        keys = [str(value) for name, value in path.items() if name.endswith("_id") or name == "key"]
         return cls(
             kind=str(kind or ""), run_id=path.get("run_id"), object_id=keys[-1] if keys else None
         )

@@ -61,7 +61,7 @@ class Planted:
     """What was planted, and the keys of one of each."""
 
     run: Run
-    keys: dict[str, str]
+    keys: dict[str, str | int]
 
     def address(self, name):
         """The address of a route of this world, by its name."""
@@ -162,6 +162,7 @@ def planted(*, requested_by):
         "export_id": export.export_id,
         "name": "verify.py",
         "record_type": "row",
+        "plan_id": 4242,
         "key": row.row_id,
     }
     assert NodeState.objects.count() == 4
