@@ -25,6 +25,7 @@ class Environment:
     owner_database: dict[str, Any] | None
     broker: str
     var: Path
+    store: str
     role: str
     admin_password: str
     authority: str
@@ -73,6 +74,7 @@ def read() -> Environment:
         owner_database=_database(env, "LANDSCAPE_OWNER_DATABASE_URL"),
         broker=env.str("LANDSCAPE_BROKER_URL", default=""),
         var=Path(env.str("LANDSCAPE_VAR", default="") or BASE_DIR / "var").resolve(),
+        store=env.str("LANDSCAPE_STORE_URL", default=""),
         role=env.str("LANDSCAPE_ROLE", default="command"),
         admin_password=env.str("LANDSCAPE_ADMIN_PASSWORD", default=""),
         authority=env.str("LANDSCAPE_AUTHORITY", default="") or "localhost/landscape",

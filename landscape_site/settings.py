@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from audit.recorder import sessions
-from landscape_site import env, places, postgres
+from landscape_site import addresses, env, places, postgres
 from landscape_site.env import BASE_DIR
 
 ENV = env.read()
@@ -271,13 +271,25 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 # files come from where they lie.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 WHITENOISE_USE_FINDERS = not PRODUCTION
+
+
+def _kept(folder: str, backend: str) -> dict[str, Any]:
+    """Where files are kept: below LANDSCAPE_VAR, or in the store that is named."""
+    if not ENV.store:
+        return {"BACKEND": backend}
+    return {
+        "BACKEND": "landscape_site.buckets.Bucket",
+        "OPTIONS": addresses.options(ENV.store, folder),
+    }
+
+
 STORAGES = {
-    # Row contents, call bodies, errors: below LANDSCAPE_VAR/payloads.
-    "payloads": {"BACKEND": "audit.payloads.PayloadFiles"},
-    # The records that were sealed, below LANDSCAPE_VAR/seals.
-    "seals": {"BACKEND": "audit.evidence.store.SealFiles"},
-    # What exports made, below LANDSCAPE_VAR/exports/files.
-    "exports": {"BACKEND": "audit.exports.files.ExportFiles"},
+    # Row contents, call bodies, errors.
+    "payloads": _kept("payloads", "audit.payloads.PayloadFiles"),
+    # The records that were sealed.
+    "seals": _kept("seals", "audit.evidence.store.SealFiles"),
+    # What exports made.
+    "exports": _kept("exports", "audit.exports.files.ExportFiles"),
     # Files that wait to be imported, below LANDSCAPE_VAR/uploads.
     "uploads": {"BACKEND": "audit.imports.uploads.UploadFiles"},
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -43,7 +43,7 @@ class Command(BaseCommand):
             try:
                 if _alone():
                     tasks.sweep()
-            except DatabaseError as error:
+            except (DatabaseError, OSError) as error:
                 # It comes back, and so does what is due.
                 logger.warning("Not swept: %s", error)
                 connection.close()
