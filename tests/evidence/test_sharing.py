@@ -13,7 +13,7 @@ from django.db import connection
 from audit import exports
 from audit.evidence import comparing, parts, seals, sharing, store
 from audit.models import Part, Seal
-from tests.builders import NOON, make_run, make_world
+from tests.builders import NOON, make_node, make_run, make_world
 from tests.tampering import Tamperer
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner"], transaction=True)
@@ -166,6 +166,16 @@ class TestSealing:
         # It wakes, and finds nothing to change.
         parts.finish(lost[0], {"nonsense": 1})
         assert not Part.objects.exists()
+
+    def test_sees_one_moment_whatever_is_recorded_meanwhile(self, monkeypatch):
+        run = make_world().run
+        wanted = seal(run.run_id).root
+        forget()
+        everything_is_big(monkeypatch)
+
+        found = seal(run.run_id, call=lambda _job: make_node(run, "late"))
+
+        assert found.root == wanted
 
     def test_believes_nothing_that_was_made_for_an_earlier_attempt(self, monkeypatch):
         run_id, lost = make_world().run.run_id, []
