@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Min, Sum
 
+from audit.evidence.records import BY_NAME
 from audit.models import Finding, NodeState, RoutingEvent, TokenOutcome, TransformError
 from audit.vocabulary import FindingLevel
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 KEYS_SHOWN = 5
 READ_FOR_A_RUN = 2000
 ABOUT_RECORDS_SHOWN = 50
+_TYPES = {kind.table: name for name, kind in BY_NAME.items()}
 
 # Tables whose records have no page of their own, and the way to the token that has one.
 _OF_A_TOKEN: dict[str, tuple[models.Manager[Any], str, str]] = {
@@ -31,7 +33,10 @@ _OF_A_TOKEN: dict[str, tuple[models.Manager[Any], str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FindingLine:
-    """One finding; `token_id` is the token whose page shows the record, if there is one."""
+    """One finding; `token_id` is the token whose page shows the record, if there is one.
+
+    `record_type` is given where the key is that of a sealed record, which has a page of its proof.
+    """
 
     code: str
     level: str
@@ -39,6 +44,7 @@ class FindingLine:
     record_key: str
     detail: str
     token_id: str | None = None
+    record_type: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +112,7 @@ def _line(finding: Finding, tokens: dict[tuple[str, str], str]) -> FindingLine:
         record_key=finding.record_key,
         detail=finding.detail,
         token_id=tokens.get((finding.table_name, finding.record_key)),
+        record_type=_TYPES.get(finding.table_name) if finding.code.startswith("SEAL_") else None,
     )
 
 

@@ -107,6 +107,9 @@ class TestOnThePageOfTheRecord:
         proof = words(signed_in.get(address(run_id, "token", first.token_id)))
         assert "The database has another record now" in proof
         assert f"differs from its seal at tokens {first.token_id}" in signed_in.get("/runs/").text
+        leads = address(run_id, "token", first.token_id)
+        findings = signed_in.get(f"/runs/{run_id}/").text.split('id="findings"')[1]
+        assert f'href="{leads}"' in findings
 
     def test_it_says_that_nothing_is_sealed(self, signed_in):
         world = make_world(rows=1)
