@@ -17,6 +17,7 @@ from audit.views import (
     journeys,
     ledger,
     nodes,
+    person,
     proofs,
     public_keys,
     retention,
@@ -34,6 +35,9 @@ register_converter(KeyConverter, "key")
 
 urlpatterns = [
     path("", home.home, name="home"),
+    path("accounts/", person.account, name="account"),
+    path("accounts/sessions/<int:session_id>/end/", person.end_session, name="end-session"),
+    path("accounts/sessions/end-others/", person.end_other_sessions, name="end-other-sessions"),
     path("runs/", runs.runs, name="runs"),
     path("runs/<key:run_id>/", runs.run, name="run"),
     path("runs/<key:run_id>/dag.svg", graphs.dag, name="dag"),

@@ -6,8 +6,9 @@ Every name begins with LANDSCAPE_ and stands in docs/settings.md; a test compare
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from environs import Env
+from environs import Env, validate
 
 from landscape_site.services import POSTGRES, VALKEY
 
@@ -24,6 +25,7 @@ class Environment:
     database: dict[str, Any] | None
     owner_database: dict[str, Any] | None
     broker: str
+    cache: str
     var: Path
     store: str
     role: str
@@ -36,6 +38,8 @@ class Environment:
     purge_wait: float
     import_max_mb: int
     import_quota_mb: int
+    require_mfa: bool
+    trusted_proxies: int
 
     @property
     def private_services(self) -> tuple[str, ...]:
@@ -67,12 +71,13 @@ def read() -> Environment:
     """
     env = Env()
     return Environment(
-        debug=env.bool("LANDSCAPE_DEBUG", default=True),
+        debug=(debug := env.bool("LANDSCAPE_DEBUG", default=True)),
         secret_key=env.str("LANDSCAPE_SECRET_KEY", default=""),
         allowed_hosts=tuple(env.list("LANDSCAPE_ALLOWED_HOSTS", default=[])),
         database=_database(env, "LANDSCAPE_DATABASE_URL"),
         owner_database=_database(env, "LANDSCAPE_OWNER_DATABASE_URL"),
-        broker=env.str("LANDSCAPE_BROKER_URL", default=""),
+        broker=(broker := env.str("LANDSCAPE_BROKER_URL", default="")),
+        cache=env.str("LANDSCAPE_CACHE_URL", default="") or _beside(broker),
         var=Path(env.str("LANDSCAPE_VAR", default="") or BASE_DIR / "var").resolve(),
         store=env.str("LANDSCAPE_STORE_URL", default=""),
         role=env.str("LANDSCAPE_ROLE", default="command"),
@@ -85,7 +90,25 @@ def read() -> Environment:
         purge_wait=env.float("LANDSCAPE_PURGE_WAIT", default=24.0),
         import_max_mb=env.int("LANDSCAPE_IMPORT_MAX_MB", default=2_000),
         import_quota_mb=env.int("LANDSCAPE_IMPORT_QUOTA_MB", default=10_000),
+        require_mfa=env.bool("LANDSCAPE_REQUIRE_MFA", default=not debug),
+        trusted_proxies=env.int(
+            "LANDSCAPE_TRUSTED_PROXIES", default=0, validate=validate.Range(min=0, max=10)
+        ),
     )
+
+
+def _beside(broker: str) -> str:
+    """The broker's server with the next database number, as a cache is addressed; or nothing."""
+    if not broker:
+        return ""
+    parts = urlsplit(broker)
+    if parts.scheme == "redis+socket":
+        asked = dict(parse_qsl(parts.query))
+        number = int(asked.get("virtual_host", "0") or 0) + 1
+        return urlunsplit(("unix", parts.netloc, parts.path, f"db={number}", ""))
+    word = parts.path.strip("/")
+    number = (int(word) if word.isdigit() else 0) + 1
+    return urlunsplit((parts.scheme, parts.netloc, f"/{number}", parts.query, ""))
 
 
 def _database(env: Env, name: str) -> dict[str, Any] | None:

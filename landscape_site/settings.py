@@ -69,6 +69,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "csp",
     "rest_framework",
     "drf_spectacular",
@@ -76,9 +78,11 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Outermost, so that refusals and redirections carry the headers as well.
     "csp.middleware.CSPMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "landscape_site.accounts.middleware.Hardened",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -88,6 +92,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "landscape_site.accounts.middleware.SessionsNoted",
+    "landscape_site.accounts.middleware.SecondFactorFirst",
 ]
 
 ROOT_URLCONF = "landscape_site.urls"
@@ -183,8 +189,20 @@ if "owner" in DATABASES:
     # tests would then run on the real database.
     DATABASES["owner"]["TEST"] = {"DEPENDENCIES": []}
 
+# Beside the hints, in a database of its own; the broker's server, unless another one is named.
+_SHARED = ENV.cache or f"unix://{_PLACES.queue_socket}?db=1"
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # Counted sign-ins and used codes: shared by all web processes, and never out of reach.
+    "default": {
+        "BACKEND": "landscape_site.accounts.caching.SharedCache",
+        "LOCATION": _SHARED,
+        "KEY_PREFIX": "landscape",
+        "OPTIONS": {
+            "serializer": "landscape_site.accounts.caching.Json",
+            "socket_connect_timeout": 1,
+            "socket_timeout": 2,
+        },
+    },
     # Where Graphviz placed the nodes of a pipeline: once for all processes of this machine.
     "layouts": {
         "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
@@ -193,8 +211,8 @@ CACHES = {
     },
 }
 
-# Logging in: by name, accounts are made by an administrator, logging out takes a POST. The
-# limiter counts in the cache, which each web process has for itself.
+# Signing in: by name, accounts are made by an administrator, signing out takes a POST. Attempts
+# are counted over all processes, by name and by address, before they are made.
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -205,16 +223,47 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+ACCOUNT_ADAPTER = "landscape_site.accounts.adapters.People"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
-ACCOUNT_RATE_LIMITS = {"login_failed": "20/m/ip,5/5m/key"}
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_RATE_LIMITS = {
+    "login_failed": "10/15m/key,20/1h/ip",
+    # A browser in which the same person has signed in before: nobody else can use it up.
+    "login_failed_known": "10/15m/key",
+}
+ALLAUTH_TRUSTED_PROXY_COUNT = ENV.trusted_proxies
 LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = LOGIN_URL
 ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
-SESSION_COOKIE_AGE = 12 * 60 * 60
+
+# Whoever approves, administers or is a superuser needs a second factor; what cannot be undone
+# asks for a proof that is not older than a quarter of an hour.
+LANDSCAPE_REQUIRE_MFA = ENV.require_mfa
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+MFA_ADAPTER = "landscape_site.accounts.adapters.Factors"
+MFA_FORMS = {
+    "activate_totp": "landscape_site.accounts.forms.ActivateForm",
+    "authenticate": "landscape_site.accounts.forms.AuthenticateForm",
+    "reauthenticate": "landscape_site.accounts.forms.ReauthenticateForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "Landscape"
+# Clocks of telephones are a little wrong.
+MFA_TOTP_TOLERANCE = 1
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+
+# A session ends half an hour after the last sign of life, twelve hours after the sign-in, and
+# with the browser.
+SESSION_ENGINE = "landscape_site.accounts.sessions"
+SESSION_COOKIE_AGE = 30 * 60
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+SESSION_LIFETIME = 12 * 60 * 60
+DEVICE_COOKIE_NAME = "landscape_device"
 
 # Work that takes longer than a page. The database knows what is to be done; a message only rings
 # a bell, so losing all of them costs seconds (docs/decisions/0007-background.md).
@@ -245,7 +294,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 # The API answers whoever is signed in, in JSON, and reads only.
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["audit.api.authentication.BySession"],
     "DEFAULT_PERMISSION_CLASSES": ["audit.api.permissions.SeesRecords"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -321,9 +370,12 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 if PRODUCTION:
-    SESSION_COOKIE_SECURE = True
-    CSRF_COOKIE_SECURE = True
+    # The prefix binds them to this very host and to HTTPS: no neighbour can set them.
+    SESSION_COOKIE_NAME = "__Host-session"
+    CSRF_COOKIE_NAME = "__Host-csrf"
+    DEVICE_COOKIE_NAME = "__Host-device"
     SECURE_SSL_REDIRECT = True
     # Load balancers ask for health over plain HTTP.
     SECURE_REDIRECT_EXEMPT = [r"^health/"]

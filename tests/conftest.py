@@ -145,6 +145,12 @@ def _own_layouts() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_counts() -> None:
+    """All sessions share one Valkey: each counts under a name of its own."""
+    settings.CACHES["default"]["KEY_PREFIX"] = f"test-{os.getpid()}"
+
+
 @pytest.fixture(autouse=True)
 def _forget_cached() -> Iterator[None]:
     """What one test put in the cache, failed logins above all, is not the next one's business."""

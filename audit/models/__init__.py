@@ -27,6 +27,7 @@ from audit.models.retention import LegalHold, RetentionGuard, RetentionPolicy, R
 from audit.models.runs import Run, RunEvent, SecretResolution
 from audit.models.schema_info import SCHEMA_VERSION, SchemaInfo
 from audit.models.seals import KeyEvent, Seal, SealCheck, SealLogEntry
+from audit.models.shared import SharedValue
 from audit.models.summaries import SUMMARY_VERSION, RunJourney, RunSummary
 from audit.models.tokens import Row, Token, TokenOutcome, TokenParent
 
@@ -126,6 +127,7 @@ __all__ = [
     "SealCheck",
     "SealLogEntry",
     "SecretResolution",
+    "SharedValue",
     "Token",
     "TokenOutcome",
     "TokenParent",

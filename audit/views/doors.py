@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_http_methods, require_POST
 
-from audit import access, lineage
+from audit import access, credentials, lineage
 from audit.errors import AccessNotKept, NotRecorded, RunMismatch
 from audit.lineage import OtherKind
 from audit.vocabulary import AccessAction, AccessResult, Right
@@ -87,20 +87,20 @@ def page(
 
 def act(
     *fields: str,
-    needs: str = Right.SEE_RECORDS,
+    needs: str | None = Right.SEE_RECORDS,
     does: AccessAction = AccessAction.READ,
 ) -> Callable[[View], View]:
     """Make a view an act: POST only, with these fields of a form and no others, each once.
 
-    It is for those who have the right that it `needs`; an attempt of others is kept as one at what
-    it `does`. Errors are answered as on a page.
+    It is for those who have the right that it `needs`, None is for anybody who is signed in; an
+    attempt of others is kept as one at what it `does`. Errors are answered as on a page.
     """
 
     def decorate(view: View) -> View:
         @require_POST
         @wraps(view)
         def at_the_door(request: HttpRequest, **path: str) -> HttpResponseBase:
-            _let_in(request, [needs], does, Thing.of(request, path))
+            _let_in(request, [needs] if needs else [], does, Thing.of(request, path))
             return _answered(view, request, path, (), (*fields, "csrfmiddlewaretoken"))
 
         return at_the_door
@@ -135,6 +135,21 @@ def keep(  # noqa: PLR0913  # an event has this many parts
         asked=access.asked(request),
         at=timezone.now(),
     )
+
+
+def fresh(view: View) -> View:
+    """Let through only who proved within a quarter of an hour who they are; ask the others.
+
+    For what cannot be taken back. It stands below `page` or `act`.
+    """
+
+    @wraps(view)
+    def at_the_door(request: HttpRequest, **path: str) -> HttpResponseBase:
+        if not credentials.is_fresh(request, at=timezone.now()):
+            return credentials.ask_again(request)
+        return view(request, **path)
+
+    return at_the_door
 
 
 def choice(request: HttpRequest, name: str, known: tuple[str, ...]) -> str | None:

@@ -1,0 +1,1 @@
+"""Signing in and staying signed in: what Landscape adds to Django's and allauth's parts."""

@@ -1,0 +1,140 @@
+"""Where Landscape differs from allauth: what is counted, what is kept, what is confirmed how."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context
+from allauth.core.internal import ratelimit
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core import signing
+from django.utils import timezone
+
+from audit import credentials
+
+if TYPE_CHECKING:
+    from allauth.mfa.models import Authenticator
+    from django.contrib.auth.models import AbstractBaseUser
+    from django.http import HttpRequest, HttpResponse
+
+logger = logging.getLogger(__name__)
+
+_DEVICE = "landscape.known-device"
+_DEVICE_DAYS = 180
+
+
+class People(DefaultAccountAdapter):
+    """How people sign in with a name and a password."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002  # allauth's
+        return False
+
+    def is_safe_url(self, url: str) -> bool:
+        """Only this very site, by a path: no other host, however it is written."""
+        plain = url.isprintable() and "\\" not in url
+        here = url.startswith("/") and not url.startswith("//")
+        return plain and here and bool(super().is_safe_url(url))
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count the attempt before it is made; who is over the limit learns nothing.
+
+        Two counts hold: of the name, and of the address. A browser in which this very person
+        has signed in before is counted by itself, so that nobody is locked out by strangers.
+        """
+        name = _folded(str(credentials.get("username", "")))
+        device = known_device(request, name)
+        counted = ratelimit.consume(
+            request,
+            app="allauth.account",
+            action="login_failed" if device is None else "login_failed_known",
+            key=name if device is None else f"{device}:{name}",
+        )
+        if counted is None:
+            raise self.validation_error("too_many_login_attempts")
+        # What a success takes back.
+        self._login_failed_rl_usage = counted
+
+    def is_reauthentication_required(self, *, app: str, **_kwargs: Any) -> bool:  # noqa: ARG002
+        """Whatever asks is content with what `fresh` doors are content with."""
+        return not credentials.is_fresh(context.request, at=timezone.now())
+
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        """Who has a second factor confirms with it, and with nothing less."""
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        stronger = [each for each in methods if each["id"] == "mfa_reauthenticate"]
+        return stronger or methods
+
+    def set_password(self, user: AbstractBaseUser, password: str) -> None:
+        """A new password ends every other session."""
+        super().set_password(user, password)
+        credentials.end_other_sessions(user_id=user.pk, key=context.request.session.session_key)
+
+    def post_login(
+        self, request: HttpRequest, user: AbstractBaseUser, **kwargs: Any
+    ) -> HttpResponse:
+        """Make the browser one that is known."""
+        answer: HttpResponse = super().post_login(request, user, **kwargs)
+        remember_device(answer, _folded(user.get_username()))
+        return answer
+
+
+class Factors(DefaultMFAAdapter):
+    """How second factors are kept."""
+
+    def encrypt(self, text: str) -> str:
+        """Secrets of second factors lie encrypted in the database, and in its backups."""
+        return _cipher().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Read one again."""
+        return _cipher().decrypt(encrypted_text.encode()).decode()
+
+    def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
+        """Who must have a second factor keeps it."""
+        return not credentials.must_have_second_factor(authenticator.user)
+
+
+def known_device(request: HttpRequest, name: str) -> str | None:
+    """The mark of a browser in which this person has signed in before, if it has one."""
+    try:
+        kept: list[str] = signing.loads(
+            request.COOKIES.get(settings.DEVICE_COOKIE_NAME, ""),
+            salt=_DEVICE,
+            max_age=_DEVICE_DAYS * 24 * 60 * 60,
+        )
+    except signing.BadSignature:
+        return None
+    return kept[0] if kept[1] == _digest(name) else None
+
+
+def remember_device(answer: HttpResponse, name: str) -> None:
+    """Leave the mark in a browser. It proves nothing; it only moves where attempts are counted."""
+    answer.set_cookie(
+        settings.DEVICE_COOKIE_NAME,
+        signing.dumps([secrets.token_urlsafe(12), _digest(name)], salt=_DEVICE),
+        max_age=_DEVICE_DAYS * 24 * 60 * 60,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def _folded(name: str) -> str:
+    """Names that the database takes for the same are counted as one."""
+    return name.upper().casefold()
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _cipher() -> Fernet:
+    key = hashlib.sha256(f"landscape second factors {settings.SECRET_KEY}".encode()).digest()
+    return Fernet(base64.urlsafe_b64encode(key))
