@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from audit import blobs
 from audit.lineage.contents import WITHHELD_STATE, are_revealed
-from audit.lineage.excerpts import ERROR_LIMIT, Excerpt
+from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt_of
 from audit.lineage.payload_words import NOT_LOOKED_FOR
 from audit.vocabulary import PayloadState
 
@@ -68,7 +68,7 @@ class Body:
         if self.head is None:
             return None
         length = len(self.head) + len(self.tail or "") + self.cut_characters
-        return Excerpt(text=self.head[:ERROR_LIMIT], length=length)
+        return excerpt_of(self.head[:ERROR_LIMIT], length=length)
 
 
 def read_bodies(*, parts: Iterable[tuple[str | None, str | None]]) -> dict[str | None, Body]:

@@ -14,6 +14,7 @@ from audit.lineage.excerpts import headline
 from audit.lineage.figures import OutcomeCount, in_order
 from audit.lineage.nodes import NodeFacts, read_nodes
 from audit.lineage.reasons import READ_AT_MOST, Reason, read_json, tell_reason
+from audit.masking import masked
 from audit.models import (
     ArtifactMember,
     BatchMember,
@@ -232,8 +233,8 @@ def _error(visit: Any) -> str | None:
     if isinstance(told, dict):
         for key in ("message", "reason", "failure_reason", "error", "exception"):
             if isinstance(told.get(key), str):
-                return " ".join(told[key].split())
-    return told if isinstance(told, str) else None
+                return " ".join(masked(told[key]).split())
+    return masked(told) if isinstance(told, str) else None
 
 
 def _place(run_id: str, token_id: str, batch_id: str | None) -> tuple[int | None, int]:

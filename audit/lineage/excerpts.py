@@ -1,4 +1,4 @@
-"""Recorded texts of any length, read no further than a page can show."""
+"""Recorded texts of any length, read no further than a page can show, secrets in them masked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db.models.functions import Left, Length
 
 from audit.lineage.contents import WITHHELD, are_revealed
+from audit.masking import masked
 
 ERROR_LIMIT = 20_000
 SETTINGS_LIMIT = 200_000
@@ -17,7 +18,7 @@ _HEADLINE_KEYS = ("reason", "failure_reason", "error", "message", "exception", "
 
 @dataclass(frozen=True, kw_only=True)
 class Excerpt:
-    """The beginning of a recorded text, and how long the whole is, in characters.
+    """The beginning of a recorded text as it is shown, and how long the whole then is.
 
     Where it is `withheld`, the text is empty.
     """
@@ -50,12 +51,18 @@ def excerpt(record: object, column: str) -> Excerpt | None:
     length = getattr(record, f"{column}_length")
     if not are_revealed():
         return Excerpt(text="", length=length, withheld=True)
-    return Excerpt(text=text, length=length)
+    return excerpt_of(text, length=length)
+
+
+def excerpt_of(text: str, *, length: int) -> Excerpt:
+    """The excerpt of a text of which this much was read: what is stored stays as it is."""
+    told = masked(text)
+    return Excerpt(text=told, length=length - len(text) + len(told))
 
 
 def headline(text: str) -> str:
     """One line that says what went wrong; never raises, whatever was recorded."""
-    return " ".join(_gist(text).split())[:HEADLINE_LIMIT]
+    return " ".join(_gist(masked(text)).split())[:HEADLINE_LIMIT]
 
 
 def _gist(text: str) -> str:

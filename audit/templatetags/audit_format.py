@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from django import template
 from django.utils.html import format_html
 
+from audit import masking
 from audit.lineage import COUNTED_TO
 from audit.lineage.bodies import laid_out
 from audit.lineage.contents import told
@@ -94,6 +95,12 @@ def brief(text: object, limit: int = BRIEF) -> str:
     words = " ".join(str(text)[: 2 * limit].split())
     cut = len(words) > limit or len(str(text)) > 2 * limit
     return visible(words[:limit]) + ("…" if cut else "")
+
+
+@register.filter
+def masked(text: object) -> str:
+    """Recorded text with its secrets masked: paths, addresses; before `brief` or `visible`."""
+    return masking.masked(str(text))
 
 
 @register.filter

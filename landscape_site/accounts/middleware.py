@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     Answer = Callable[[HttpRequest], HttpResponseBase]
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
 # What no page of ours uses, so that no page that somebody smuggles in may either.
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
@@ -57,7 +55,7 @@ _OPEN = frozenset(
 
 
 class Hardened:
-    """Refuses what nobody needs before anything else sees it, and adds what Django has no word for.
+    """Refuses bodies that nobody needs, and adds the header for which Django has no setting.
 
     A body that is larger than a form of ours is refused by its announced length, before a byte
     of it is read. Uploads of files are another kind of body: they go to disk, and whoever takes
@@ -74,9 +72,6 @@ class Hardened:
         return answer
 
     def _refusal(self, request: HttpRequest) -> HttpResponse | None:
-        if request.method not in METHODS:
-            # TRACE would send a request's cookies back as a page.
-            return _plain(405, "This method is not answered here.", Allow=", ".join(METHODS))
         is_upload = request.content_type == "multipart/form-data"
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         try:
@@ -124,7 +119,5 @@ class SecondFactorFirst:
         return None
 
 
-def _plain(status: int, sentence: str, **headers: str) -> HttpResponse:
-    return HttpResponse(
-        f"{sentence}\n", status=status, content_type="text/plain; charset=utf-8", headers=headers
-    )
+def _plain(status: int, sentence: str) -> HttpResponse:
+    return HttpResponse(f"{sentence}\n", status=status, content_type="text/plain; charset=utf-8")
