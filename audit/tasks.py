@@ -10,14 +10,16 @@ import logging
 import os
 import socket
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from celery import shared_task
-from django.db import transaction
+from celery import current_app, shared_task
+from django.db import connection, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from audit import exports, imports, retention, summaries
 from audit.errors import AuditError
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _AT_A_TIME = 100
+# Any number of sweepers may run; the one that holds this advisory lock of the database sweeps.
+SWEEP_LOCK = 0x6C616E64
 # More than ever cannot be sealed, so that those do not stand before the others.
 _AT_MOST = 1_000
 
@@ -129,6 +133,41 @@ def run_part(job: str) -> None:
 def enqueue_part(job: str) -> None:
     """Ring for help with a big job; who began it needs none, so nobody rings again."""
     _ring(run_part, job)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """Who works in the background; `problem` says why nobody could be asked."""
+
+    workers: tuple[str, ...]
+    waiting: int | None
+    sweeper_seen: datetime | None
+    problem: str
+
+
+def background() -> Background:
+    """Ask the workers, the queue and the database who is there; takes half a second."""
+    workers: tuple[str, ...] = ()
+    waiting, problem = None, ""
+    try:
+        answers = current_app.control.inspect(timeout=0.5).ping() or {}
+        workers = tuple(sorted(answers))
+        with current_app.connection_for_read() as broker:
+            queue = str(current_app.conf.task_default_queue)
+            waiting = int(broker.default_channel.client.llen(queue))
+    except (OperationalError, OSError, RedisError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    with connection.cursor() as cursor:
+        # The session that holds the sweeper's lock, and when it last asked for something.
+        cursor.execute(
+            "SELECT a.state_change FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+            "WHERE l.locktype = 'advisory' AND l.objid = %s AND l.granted",
+            [SWEEP_LOCK],
+        )
+        seen = cursor.fetchone()
+    return Background(
+        workers=workers, waiting=waiting, sweeper_seen=seen[0] if seen else None, problem=problem
+    )
 
 
 def sweep() -> int:

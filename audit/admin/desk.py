@@ -10,7 +10,7 @@ from django.db import connection
 from django.shortcuts import render
 from django.urls import path, reverse
 
-from audit.admin import base, people, plans, retaining, trail, uploads
+from audit.admin import base, people, plans, retaining, trail, uploads, work
 from audit.vocabulary import Right
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ _PLACES: tuple[tuple[str, str, str, base.Needs, str], ...] = (
         "findings",
     ),
     ("People", "Users", "admin:people", people.SEE, "auth_user"),
+    ("Work", "State of the house", "admin:house", Right.SEE_JOBS, ""),
     ("Work", "Imports", "admin:imports", Right.SEE_JOBS, "import_jobs"),
     ("Work", "Exports", "audit:exports", Right.SEE_ALL_EXPORTS, "exports"),
 )
@@ -89,7 +90,7 @@ class Desk(AdminSite):
                 path(where + str(each.pattern), each.callback, name=each.name)
                 for each in model_admin.get_urls()
             ]
-        return [*found, *retaining.urls, *plans.urls, *people.urls, *uploads.urls]
+        return [*found, *retaining.urls, *plans.urls, *people.urls, *uploads.urls, *work.urls]
 
 
 def around(request: HttpRequest) -> dict[str, object]:

@@ -213,7 +213,11 @@ LOOKS: dict[str, Mapping[str, Look]] = {
         "retired": _structural("retired", "dash"),
         "compromised": _bad("compromised"),
     },
-    "house": {"ready": _good("ready"), "one_login": _care("one login")},
+    "house": {
+        "ready": _good("ready"),
+        "one_login": _care("one login"),
+        "unwell": _bad("needs a person", "bang"),
+    },
 }
 
 

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Any number may run; the one that holds this advisory lock of the database sweeps.
-_LOCK = 0x6C616E64
-
 
 class Command(BaseCommand):
     """Finds in the database what no page starts, and what nobody heard, and rings for it."""
@@ -55,6 +52,6 @@ def _alone() -> bool:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
             " AND pid = pg_backend_pid()) OR pg_try_advisory_lock(%s)",
-            [_LOCK, _LOCK],
+            [tasks.SWEEP_LOCK, tasks.SWEEP_LOCK],
         )
         return bool(cursor.fetchone()[0])
