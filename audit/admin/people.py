@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from audit import access
 from audit.admin.base import Column, Sorted, form, listing, page
-from audit.vocabulary import AccessAction, Role
+from audit.vocabulary import Role
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -110,7 +110,7 @@ def add(request: HttpRequest) -> HttpResponseBase:
         now = timezone.now()
         with transaction.atomic():
             made = asked.save()
-            _note(request, made, given=set(asked.cleaned_data["groups"]), taken=set(), at=now)
+            _note(request, made, before=set(), after=set(made.groups.all()), at=now)
         messages.success(request, f"{made.get_username()} may sign in.")
         return redirect("admin:people")
     context = {"title": "Add a user", "form": asked, "act": "Make the account"}
@@ -131,9 +131,8 @@ def person(request: HttpRequest, number: int) -> HttpResponseBase:
     if request.method == "POST" and asked.is_valid():
         now = timezone.now()
         with transaction.atomic():
-            after = set(asked.cleaned_data["groups"])
-            _note(request, somebody, given=after - before, taken=before - after, at=now)
             asked.save()
+            _note(request, somebody, before=before, after=set(somebody.groups.all()), at=now)
         messages.success(request, f"{somebody.get_username()} is changed.")
         return redirect("admin:people")
     context = {
@@ -175,17 +174,16 @@ def _somebody(number: int) -> User:
 
 
 def _note(
-    request: HttpRequest, somebody: User, *, given: set[Group], taken: set[Group], at: datetime
+    request: HttpRequest, somebody: User, *, before: set[Group], after: set[Group], at: datetime
 ) -> None:
-    """Keep that roles are about to change; if that fails, they do not."""
-    if given or taken:
-        access.record(
-            action=AccessAction.ROLE_CHANGED,
-            user_id=int(request.user.pk or 0),
-            run_id="",
-            object_id=str(somebody.pk),
-            at=at,
-        )
+    """Keep that roles change; if that fails, they do not."""
+    access.note_role_change(
+        by=request.user,
+        person=somebody,
+        before=[group.name for group in before],
+        after=[group.name for group in after],
+        at=at,
+    )
 
 
 urls = [

@@ -1,7 +1,7 @@
 """Policies and legal holds at the desk; every act goes through `audit.retention`.
 
-Who did it is kept before it is done, in one transaction: a decision without an event, or an event
-without its decision, cannot be.
+Who did it is kept in the same transaction: a decision without its event, or an event without its
+decision, cannot be.
 """
 
 from __future__ import annotations
@@ -93,12 +93,13 @@ def noted(
     *,
     of: object = "",
 ) -> str:
-    """Keep who does it, then do it, both or neither; the refusal in words, or nothing."""
+    """Do it and keep who did, both or neither; the refusal in words, or nothing."""
     now, person = timezone.now(), int(request.user.pk or 0)
     try:
         with transaction.atomic():
-            access.record(action=action, user_id=person, run_id="", object_id=str(of), at=now)
             do(person, now)
+            # Last: the whole log is held until the transaction ends.
+            access.record(action=action, user_id=person, object_id=str(of) or None, at=now)
     except RetentionRefused as error:
         # PostgreSQL adds where it stood in its guard.
         told = str(error).partition("\n")[0]

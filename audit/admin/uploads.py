@@ -83,7 +83,6 @@ def _upload(request: HttpRequest) -> HttpResponseBase:
     access.record(
         action=AccessAction.FILE_IMPORTED,
         user_id=person,
-        run_id="",
         object_id=str(job.job_id),
         at=now,
     )
