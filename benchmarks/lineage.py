@@ -208,9 +208,11 @@ def measure(states: int, asked: int) -> int:
 def token_page() -> Callable[[str, str], bytes]:
     """Ask for the page of a token as somebody who is signed in: session, template and all."""
     from django.contrib.auth import get_user_model
+    from django.contrib.auth.models import Group
     from django.test import Client
 
     reader, _new = get_user_model().objects.get_or_create(username="reader")
+    reader.groups.add(Group.objects.get(name="viewer"))
     visitor = Client()
     visitor.force_login(reader)
 

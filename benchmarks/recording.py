@@ -100,6 +100,7 @@ def ten_readers() -> Iterator[list[int]]:
     """
     from django.conf import settings
     from django.contrib.auth import get_user_model
+    from django.contrib.auth.models import Group
     from django.test import Client
 
     from audit.models import Token
@@ -109,6 +110,7 @@ def ten_readers() -> Iterator[list[int]]:
     # The default settings, told: a production web server would ask for TLS.
     os.environ["LANDSCAPE_DEBUG"] = "true"
     auditor, _new = get_user_model().objects.get_or_create(username="reader", is_staff=True)
+    auditor.groups.add(Group.objects.get(name="viewer"))
     visitor = Client()
     visitor.force_login(auditor)
     cookie = visitor.cookies[settings.SESSION_COOKIE_NAME].value
