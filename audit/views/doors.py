@@ -10,7 +10,7 @@ from functools import wraps
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -327,6 +327,10 @@ def _answered(
     except RunMismatch as error:
         setattr(request, _PASSED, None)
         raise Http404(f"The {error}.") from error
+    except (PermissionDenied, Http404):
+        # What was not given says nothing of how often it was.
+        setattr(request, _PASSED, None)
+        raise
     except BadRequest as error:
         setattr(request, _PASSED, None)
         return render(request, "400.html", {"reason": str(error)}, status=400)
