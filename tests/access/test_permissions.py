@@ -21,6 +21,8 @@ pytestmark = pytest.mark.django_db
 
 TABLE = Path(__file__).with_name("permissions.tsv")
 ACTORS = ("stranger", "nobody", *Role.values, "superuser")
+# Keys that are numbers.
+NUMBERS = ("plan_id", "session_id")
 # What no route of ours takes, whoever asks; strangers are sent to the login first.
 OTHERS = ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
@@ -112,7 +114,7 @@ class TestEverybody:
                 hidden = name == "exporter" and "export_id" in PARAMETERS[route]
                 if there.status_code not in {302, 403} and not hidden:
                     continue
-                keys = dict.fromkeys(world.keys, "nowhere") | {"plan_id": 4243}
+                keys = dict.fromkeys(world.keys, "nowhere") | dict.fromkeys(NUMBERS, 4243)
                 nowhere = client.get(
                     reverse(route, kwargs={key: keys[key] for key in PARAMETERS[route]})
                 )

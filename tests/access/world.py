@@ -163,6 +163,7 @@ def planted(*, requested_by):
         "name": "verify.py",
         "record_type": "row",
         "plan_id": 4242,
+        "session_id": 4242,
         "key": row.row_id,
     }
     assert NodeState.objects.count() == 4
