@@ -13,7 +13,7 @@ import pytest
 
 from audit import exports, recorder
 from audit.errors import CannotBeExported, NotRecorded
-from audit.evidence import comparing, lines, places, records, seals, signing, store
+from audit.evidence import comparing, lines, places, records, seals, sharing, signing, store
 from tests.builders import NOON, after_noon, make_world
 from tests.exports.conftest import bare
 from tests.exports.conftest import world as many_rows
@@ -97,6 +97,7 @@ class TestRecord500:
 class TestPlaces:
     def test_are_those_of_the_text(self, monkeypatch):
         monkeypatch.setattr(store, "SEGMENT", 256)
+        monkeypatch.setattr(sharing, "SHARED_FROM", 1000)
         run_id = many_rows(400)
         sealed = [seals.seal_run(run_id=run_id, at=after_noon(1000))]
         segments = comparing.segments_of(sealed[0])

@@ -9,7 +9,7 @@ from django.conf import settings as live
 from django.core.management import call_command
 
 from audit import findings, recorder
-from audit.evidence import comparing, lines, records, seals, store
+from audit.evidence import comparing, lines, records, seals, sharing, store
 from audit.integrity import trail
 from audit.models import Finding, Run, Seal, SealCheck
 from tests.builders import NOON, after_noon, make_run, make_world
@@ -331,6 +331,7 @@ class TestDamage:
 
     def test_of_one_file_leaves_the_others(self, monkeypatch, tamper):
         monkeypatch.setattr(store, "SEGMENT", 256)
+        monkeypatch.setattr(sharing, "SHARED_FROM", 1000)
         world = sealed(rows=120)
         segments = comparing.segments_of(Seal.objects.get())
         assert len(segments) == 3
