@@ -12,19 +12,17 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from allauth.account.internal.flows.login import get_authentication_records
-from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db.models import Q
 from django.http import Http404
-from django.shortcuts import redirect, render
-from django.urls import path, reverse
+from django.shortcuts import render
+from django.urls import path
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from audit import access
+from audit import access, credentials
 from audit.errors import NotRecorded
 from audit.vocabulary import Right
 
@@ -41,8 +39,6 @@ if TYPE_CHECKING:
     Needs = str | tuple[str, ...]
 
 LINES_A_PAGE = 100
-# For so long a sign-in, or a confirmation of it, is enough for what cannot be taken back.
-FRESH_SECONDS = 15 * 60
 # Whoever may do any of these has a reason to be here.
 ENTRANCE = (Right.SEE_JOBS, Right.PLAN_RETENTION, Right.APPROVE_RETENTION)
 
@@ -116,19 +112,14 @@ def _let_in(request: HttpRequest, needs: tuple[str, ...]) -> None:
 def fresh(view: View) -> View:
     """Let through only who proved lately who they are; ask the others, and do nothing meanwhile.
 
-    For what cannot be taken back. It stands below `act`, whose address is below its page's.
+    For what cannot be taken back. It stands below `act`.
     """
 
     @wraps(view)
     def at_the_door(request: HttpRequest, **path: Any) -> HttpResponseBase:
-        since = timezone.now().timestamp() - FRESH_SECONDS
-        person = request.user if request.user.is_authenticated else None
-        records = get_authentication_records(request, person)
-        if any(since < record["at"] for record in records):
-            return view(request, **path)
-        messages.info(request, "Nothing was done yet. Confirm that it is you, then do it again.")
-        back = urlencode({"next": request.path.rstrip("/").rpartition("/")[0] + "/"})
-        return redirect(f"{reverse('account_reauthenticate')}?{back}")
+        if not credentials.is_fresh(request, at=timezone.now()):
+            return credentials.ask_again(request)
+        return view(request, **path)
 
     return at_the_door
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import quote
 
 import pytest
+from allauth.mfa.totp.internal.auth import TOTP
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
@@ -162,6 +165,26 @@ class TestPlans:
         plan.refresh_from_db()
         assert plan.status == "proposed"
         assert AccessAction.PLAN_APPROVED not in actions()
+
+    def test_are_approved_with_the_second_factor_where_there_is_one(self, at_desk):
+        plan, approver = self.plan(at_desk(PLANNER)), at_desk(APPROVER)
+        agreed = {"digest": plan.digest, "count": str(plan.items), "reason": "due"}
+        TOTP.activate(User.objects.get(username="retention-approver"), "A" * 32)
+        page = url("plan", plan.pk)
+
+        asked = approver.post(
+            url("approve-plan", plan.pk), agreed, headers={"referer": f"http://testserver{page}"}
+        )
+
+        assert asked.url == f"{reverse('mfa_reauthenticate')}?next={quote(page, safe='')}"
+        plan.refresh_from_db()
+        assert plan.status == "proposed"
+        session = approver.session
+        session["account_authentication_methods"] += [{"method": "mfa", "at": time.time()}]
+        session.save()
+        assert approver.post(url("approve-plan", plan.pk), agreed).url == page
+        plan.refresh_from_db()
+        assert plan.status == "approved"
 
     def test_are_declined_with_a_reason(self, at_desk):
         planner, approver = at_desk(PLANNER), at_desk(APPROVER)
