@@ -10,7 +10,7 @@ from django.db import connection
 from django.shortcuts import render
 from django.urls import path, reverse
 
-from audit.admin import base, people, plans, retaining, trail, uploads, work
+from audit.admin import base, hiding, people, plans, retaining, trail, uploads, work
 from audit.vocabulary import Right
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ _PLACES: tuple[tuple[str, str, str, base.Needs, str], ...] = (
     ("Retention", "Policies", "admin:policies", retaining.DECIDES, "retention_policies"),
     ("Retention", "Legal holds", "admin:holds", Right.PLACE_HOLDS, "legal_holds"),
     ("Retention", "Purge plans", "admin:plans", retaining.DECIDES, "purge_plans"),
+    ("Retention", "Hidden runs", "admin:hidden-runs", retaining.DECIDES, ""),
     ("Retention", "Certificates", "audit:retention", Right.SEE_RECORDS, "purge_certificates"),
     ("Audit trail, read only", "Runs", "admin:audit_run_changelist", Right.SEE_RECORDS, "runs"),
     (
@@ -90,7 +91,15 @@ class Desk(AdminSite):
                 path(where + str(each.pattern), each.callback, name=each.name)
                 for each in model_admin.get_urls()
             ]
-        return [*found, *retaining.urls, *plans.urls, *people.urls, *uploads.urls, *work.urls]
+        return [
+            *found,
+            *retaining.urls,
+            *hiding.urls,
+            *plans.urls,
+            *people.urls,
+            *uploads.urls,
+            *work.urls,
+        ]
 
 
 def around(request: HttpRequest) -> dict[str, object]:

@@ -92,6 +92,7 @@ def noted(
     do: Callable[[int, datetime], object],
     *,
     of: object = "",
+    run_id: str | None = None,
 ) -> str:
     """Do it and keep who did, both or neither; the refusal in words, or nothing."""
     now, person = timezone.now(), int(request.user.pk or 0)
@@ -99,7 +100,9 @@ def noted(
         with transaction.atomic():
             do(person, now)
             # Last: the whole log is held until the transaction ends.
-            access.record(action=action, user_id=person, object_id=str(of) or None, at=now)
+            access.record(
+                action=action, user_id=person, run_id=run_id, object_id=str(of) or None, at=now
+            )
     except RetentionRefused as error:
         # PostgreSQL adds where it stood in its guard.
         told = str(error).partition("\n")[0]
@@ -125,7 +128,9 @@ def set_policy(request: HttpRequest) -> HttpResponseBase:
             messages.success(request, f"The policy {said['name']} is in force.")
             return redirect("admin:policies")
         asked.add_error(None, refused)
-    return _form(request, asked, "Set a policy", "Put it in force", ("Policies", "admin:policies"))
+    return ask_for(
+        request, asked, "Set a policy", "Put it in force", ("Policies", "admin:policies")
+    )
 
 
 @page(*_POLICIES.parameters, needs=DECIDES)
@@ -203,7 +208,9 @@ def place_hold(request: HttpRequest) -> HttpResponseBase:
             messages.success(request, "The hold is in effect.")
             return redirect("admin:holds")
         asked.add_error(None, refused)
-    return _form(request, asked, "Place a hold", "Place this hold", ("Legal holds", "admin:holds"))
+    return ask_for(
+        request, asked, "Place a hold", "Place this hold", ("Legal holds", "admin:holds")
+    )
 
 
 @page(needs=Right.PLACE_HOLDS)
@@ -268,9 +275,10 @@ def confirm_release(request: HttpRequest, number: int) -> HttpResponseBase:
     return redirect("admin:hold", number=number)
 
 
-def _form(
+def ask_for(
     request: HttpRequest, asked: forms.Form, title: str, words: str, back: tuple[str, str]
 ) -> HttpResponseBase:
+    """The page of a form about retention, with what is wrong in it."""
     context = {
         "title": title,
         "form": asked,

@@ -169,6 +169,11 @@ def policy_versions(*, limit: int = 500) -> list[RetentionPolicy]:
     return list(RetentionPolicy.objects.order_by("name", "-version")[:limit])
 
 
+def hiding_of(*, run_id: str) -> RunHiding | None:
+    """How a run is hidden from lists, or None where lists show it. One query."""
+    return RunHiding.objects.in_effect().filter(run_id=run_id).first()
+
+
 def names(numbers: Iterable[int | None]) -> dict[int, str]:
     """The names of people by their numbers; one query."""
     wanted = {number for number in numbers if number is not None}

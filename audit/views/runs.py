@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from audit import lineage
+from audit.retention import standing
 from audit.views import answers
 from audit.views.accounts import accounts_of
 from audit.views.doors import choice, day, page, text
@@ -50,6 +51,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """One run: what became of its rows, its nodes, what was found, where it came from."""
     story = lineage.explain_run(run_id=run_id)
     ledger = lineage.read_ledger(run_id)
+    hiding = standing.hiding_of(run_id=run_id)
     heat = choice(request, "heat", HEATS) or HEATS[0]
     context = {
         "picture": picture_of(lineage.read_graph(run_id), run_id=run_id, heat=heat),
@@ -60,6 +62,8 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
         "so_far": None if story.line.figures else lineage.count_so_far(run_id),
         "further": lineage.count_further(run_id),
         "proof": lineage.read_proof(run_id=run_id, status=story.line.status),
+        "hiding": hiding,
+        "people": standing.names([hiding.hidden_by]) if hiding else {},
         "story": story,
         "run": story.line,
         "answer": answers.about_run(story, ledger),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
@@ -10,9 +11,10 @@ from allauth.mfa.totp.internal.auth import TOTP
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from audit import retention
-from audit.models import AccessEvent, LegalHold, PurgePlan, RetentionPolicy
+from audit.models import AccessEvent, LegalHold, PurgePlan, RetentionPolicy, RunHiding
 from audit.vocabulary import AccessAction, Role
 from tests.retention.worlds import LATER, record_run
 
@@ -205,3 +207,62 @@ class TestPlans:
         assert client.post(url("preview")).status_code == 403
         assert client.get(url("plan", 10**30)).status_code == 403
         assert at_desk(PLANNER).get(url("plan", 10**30)).status_code == 404
+
+
+class TestHidingARun:
+    def test_takes_it_off_lists_and_can_be_undone_and_both_are_kept(self, at_desk):
+        run, planner, viewer = record_run("r1"), at_desk(PLANNER), at_desk(Role.VIEWER)
+        page = reverse("audit:run", kwargs={"run_id": run.run_id})
+        assert b"Hide this run" in planner.get(page).content
+        assert b"Hide this run" not in viewer.get(page).content
+
+        answer = planner.post(url("hide-run"), {"run_id": "r1", "reason": "a trial"})
+
+        hiding = RunHiding.objects.get()
+        assert answer.url == url("hiding", hiding.pk)
+        told = planner.get(answer.url).content
+        assert b"not erasure" in told
+        assert f"{hiding.restorable_until:%Y-%m-%d}".encode() in told
+        for client, way in ((viewer, False), (planner, True)):
+            shown = client.get(page).content
+            assert b"Hidden from lists" in shown
+            assert b"a trial" in shown
+            assert f"{hiding.restorable_until:%Y-%m-%d}".encode() in shown
+            assert (url("hiding", hiding.pk).encode() in shown) == way
+        assert b"r1" not in viewer.get(reverse("audit:runs")).content
+        for _ in range(2):
+            assert planner.post(url("restore-run", hiding.pk)).url == answer.url
+        assert b"r1" in viewer.get(reverse("audit:runs")).content
+        kept = AccessEvent.objects.filter(action__startswith="run_").order_by("pk")
+        assert [(each.action, each.run_id) for each in kept] == [
+            (AccessAction.RUN_HIDDEN, "r1"),
+            (AccessAction.RUN_RESTORED, "r1"),
+        ]
+
+    def test_is_refused_twice_without_a_reason_and_to_others(self, at_desk):
+        record_run("r1")
+        planner, approver = at_desk(PLANNER), at_desk(APPROVER)
+        said = {"run_id": "r1", "reason": "a trial"}
+        planner.post(url("hide-run"), said)
+
+        assert b"hidden already" in planner.post(url("hide-run"), said).content
+        assert planner.post(url("hide-run"), said | {"reason": " "}).status_code == 400
+        assert b"no run r2" in planner.post(url("hide-run"), said | {"run_id": "r2"}).content
+        assert approver.post(url("hide-run"), said).status_code == 403
+        assert approver.get(url("hidden-runs")).status_code == 200
+        assert approver.post(url("restore-run", RunHiding.objects.get().pk)).status_code == 403
+        assert RunHiding.objects.filter(restored_at__isnull=True).count() == 1
+
+    def test_cannot_be_undone_when_its_time_is_over(self, at_desk):
+        record_run("r1")
+        retention.hide_run(
+            run_id="r1", reason="a trial", by=1, at=timezone.now() - timedelta(days=31)
+        )
+        planner, number = at_desk(PLANNER), RunHiding.objects.get().pk
+
+        assert b"the time in which that could be undone is over" in (
+            planner.get(url("hiding", number)).content
+        )
+        planner.post(url("restore-run", number))
+        assert RunHiding.objects.in_effect().exists()
+        assert actions() == []
