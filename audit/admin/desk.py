@@ -10,7 +10,7 @@ from django.db import connection
 from django.shortcuts import render
 from django.urls import path, reverse
 
-from audit.admin import base, hiding, people, plans, retaining, trail, uploads, work
+from audit.admin import base, hiding, jobs, people, plans, retaining, trail, uploads, work
 from audit.vocabulary import Right
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ _PLACES: tuple[tuple[str, str, str, base.Needs, str], ...] = (
     ),
     ("People", "Users", "admin:people", people.SEE, "auth_user"),
     ("Work", "State of the house", "admin:house", Right.SEE_JOBS, ""),
+    ("Work", "Background jobs", "admin:jobs", Right.SEE_JOBS, ""),
     ("Work", "Imports", "admin:imports", Right.SEE_JOBS, "import_jobs"),
     ("Work", "Exports", "audit:exports", Right.SEE_ALL_EXPORTS, "exports"),
 )
@@ -98,6 +99,7 @@ class Desk(AdminSite):
             *plans.urls,
             *people.urls,
             *uploads.urls,
+            *jobs.urls,
             *work.urls,
         ]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.db import transaction
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils import timezone
@@ -126,8 +127,15 @@ def cancel(request: HttpRequest, job_id: str) -> HttpResponseBase:
 def again(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """Try it once more."""
     try:
-        imports.again(job_id=job_id)
-        tasks.enqueue_import(job_id)
+        with transaction.atomic():
+            imports.again(job_id=job_id)
+            tasks.enqueue_import(job_id)
+            access.record(
+                action=AccessAction.FILE_IMPORTED,
+                user_id=request.user.pk,
+                object_id=job_id,
+                at=timezone.now(),
+            )
     except IllegalTransition as error:
         messages.info(request, f"The {error}.")
     return redirect("admin:import", job_id=job_id)
