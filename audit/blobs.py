@@ -42,6 +42,11 @@ UPDATE payloads SET state = 'purged', purged_at = %s, purge_plan_id = %s
 WHERE content_hash = ANY(%s)
 """
 
+_TOMBSTONES = """
+SELECT content_hash FROM payloads WHERE content_hash = ANY(%s) AND state = 'purged'
+ORDER BY content_hash FOR UPDATE
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
@@ -121,13 +126,9 @@ def erase(*, refs: Sequence[str]) -> set[str]:
     Whoever records the same contents meanwhile waits, and stores them again. What was recorded
     again before is left alone.
     """
-    gone = (
-        Payload.objects.select_for_update(of=("self",))
-        .filter(content_hash__in=refs, state=PayloadState.PURGED)
-        .order_by("content_hash")
-        .values_list("content_hash", flat=True)
-    )
-    found = list(gone)
+    with connection.cursor() as cursor:
+        cursor.execute(_TOMBSTONES, [list(refs)])
+        found = [ref for (ref,) in cursor.fetchall()]
     payloads.delete(found)
     return set(found)
 

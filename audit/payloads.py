@@ -88,6 +88,13 @@ class PayloadFiles(FileSystemStorage):
         sync_folder(target.parent)
         return name
 
+    def delete_each(self, names: Iterable[str]) -> None:
+        """Delete files by names that this module made; what is not there needs nothing."""
+        base = self.location
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{base}/{name}")  # noqa: PTH108  # a path object costs more than this
+
     def sync(self) -> None:
         """Make what was deleted below outlast a crash of the machine."""
         base = Path(self.location)
@@ -158,19 +165,28 @@ def read(ref: str) -> bytes:
 def delete(refs: Iterable[str]) -> None:
     """Delete the bytes under each reference; where there are none, nothing is to do.
 
-    A crash of the machine may bring them back until `sync` was called: ask `exists` again.
+    A crash of the machine may bring them back until `sync` was called: ask `existing` again.
 
     Raises:
         OSError: the storage does not delete.
         ValueError: one of them is not a reference.
     """
-    for ref in refs:
-        storages["payloads"].delete(place(ref))
+    store = storages["payloads"]
+    names = [place(ref) for ref in refs]
+    if isinstance(store, PayloadFiles):
+        store.delete_each(names)
+        return
+    for name in names:
+        store.delete(name)
 
 
-def exists(ref: str) -> bool:
-    """Whether there are bytes under a reference, whatever they are."""
-    return storages["payloads"].exists(place(ref))
+def existing(refs: Iterable[str]) -> list[str]:
+    """Under which of these references there are bytes, whatever they are."""
+    store = storages["payloads"]
+    if isinstance(store, PayloadFiles):
+        base = store.location
+        return [ref for ref in refs if os.path.lexists(f"{base}/{place(ref)}")]
+    return [ref for ref in refs if store.exists(place(ref))]
 
 
 def sync() -> None:

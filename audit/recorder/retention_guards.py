@@ -247,11 +247,11 @@ _TOLD = f"""
 CREATE OR REPLACE FUNCTION landscape_purge_told() RETURNS trigger
 {_HEAD}
 BEGIN
+    -- Payload by payload by its key: joined, everything that was ever purged would be read.
     IF EXISTS (
-        SELECT 1 FROM added a LEFT JOIN payloads p
-            ON p.content_hash = a.payload_sha256 AND p.state = 'purged'
-            AND p.purge_plan_id = a.plan_id
-        WHERE p.content_hash IS NULL) THEN
+        SELECT 1 FROM added a WHERE (
+            SELECT p.state = 'purged' AND p.purge_plan_id = a.plan_id FROM payloads p
+            WHERE p.content_hash = a.payload_sha256) IS NOT TRUE) THEN
         RAISE EXCEPTION 'a purge is told only of what was purged'
             USING ERRCODE = '{RETENTION}';
     END IF;

@@ -32,6 +32,8 @@ BATCH = 500
 _SMALLEST = 10
 _SECONDS = 2.0
 _LOOKED_AT = 5_000
+# More than a batch leaves, so that one look is enough after it.
+_ERASED = 1_000
 
 _USES = " UNION ".join(
     f"SELECT t.run_id, t.{column} AS ref, "  # names of our own columns
@@ -62,6 +64,12 @@ UPDATE purge_items SET status = %(status)s, skipped_for = t.rule, purged_at = %(
 FROM unnest(%(refs)s::text[], %(rules)s::text[]) AS t (ref, rule)
 WHERE plan_id = %(plan)s AND content_hash = t.ref
 RETURNING size_bytes
+"""
+
+_ERASE = """
+UPDATE purge_items
+SET status = CASE WHEN content_hash = ANY(%(gone)s) THEN 'erased' ELSE 'recorded_again' END
+WHERE plan_id = %(plan)s AND content_hash = ANY(%(refs)s)
 """
 
 
@@ -152,20 +160,18 @@ def _purge_batch(plan_id: int, size: int, *, at: datetime) -> int:
 def _erase(plan_id: int) -> None:
     """Delete the bytes behind the tombstones of the plan that are still to be deleted."""
     waiting = PurgeItem.objects.filter(plan_id=plan_id, status=PurgeItemStatus.PURGED)
-    while True:
+    refs: list[str] = []
+    while not refs or len(refs) == _ERASED:
         with transaction.atomic(durable=True):
             allow_minutes()
             refs = list(
-                waiting.order_by("content_hash").values_list("content_hash", flat=True)[:BATCH]
+                waiting.order_by("content_hash").values_list("content_hash", flat=True)[:_ERASED]
             )
             if not refs:
                 return
             gone = blobs.erase(refs=refs)
-            batch = PurgeItem.objects.filter(plan_id=plan_id)
-            batch.filter(content_hash__in=gone).update(status=PurgeItemStatus.ERASED)
-            batch.filter(content_hash__in=set(refs) - gone).update(
-                status=PurgeItemStatus.RECORDED_AGAIN
-            )
+            with connection.cursor() as cursor:
+                cursor.execute(_ERASE, {"plan": plan_id, "refs": refs, "gone": list(gone)})
 
 
 def _confirm(plan_id: int) -> None:
@@ -181,7 +187,7 @@ def _confirm(plan_id: int) -> None:
         if not refs:
             break
         last = refs[-1]
-        if back := [ref for ref in refs if payloads.exists(ref)]:
+        if back := payloads.existing(refs):
             with transaction.atomic(durable=True):
                 allow_minutes()
                 # What was recorded again by then is left alone.

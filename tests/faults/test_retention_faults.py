@@ -158,7 +158,7 @@ class TestKilledPurge:
         monkeypatch.setattr(purging, "_confirm", after_a_crash)
         retention.execute(plan_id=plan.plan_id, clock=lambda: LATER)
 
-        assert not any(payloads.exists(each.content_hash) for each in Payload.objects.all())
+        assert payloads.existing(Payload.objects.values_list("content_hash", flat=True)) == []
 
     def _killed(self, plan_id, *, after):
         """Execute in a child that is killed; whether it was still at it."""
