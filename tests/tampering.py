@@ -54,6 +54,23 @@ class Trier(Tamperer):
             self.done.append(True)
 
 
+class unwritable:  # noqa: N801  # reads as a statement
+    """A table to which the application cannot add for the length of a block."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __enter__(self):
+        self.run(f"REVOKE INSERT ON {self.table} FROM landscape_app")
+
+    def __exit__(self, *_):
+        self.run(f"GRANT INSERT ON {self.table} TO landscape_app")
+
+    def run(self, statement):
+        with psycopg.connect(**connections["owner"].get_connection_params()) as owner:
+            owner.execute(statement)
+
+
 @pytest.fixture
 def tamper() -> Tamperer:
     return Tamperer()

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 
 from audit import access, exports, tasks
-from audit.errors import IllegalTransition
+from audit.errors import AccessNotKept, IllegalTransition
 from audit.views import downloads
 from audit.views.answers import Piece, run_url
 from audit.views.doors import act, keep, page, text
@@ -118,14 +118,18 @@ def download(request: HttpRequest, export_id: str) -> HttpResponseBase:
     except FileNotFoundError as error:
         raise Http404(f"The file of export {export_id} is gone from the storage.") from error
     if request.method == "GET":
-        keep(
-            request,
-            AccessAction.EXPORT_DOWNLOADED,
-            kind="export",
-            run_id=line.run_id,
-            object_id=line.export_id,
-            size_bytes=line.file_bytes,
-        )
+        try:
+            keep(
+                request,
+                AccessAction.EXPORT_DOWNLOADED,
+                kind="export",
+                run_id=line.run_id,
+                object_id=line.export_id,
+                size_bytes=line.file_bytes,
+            )
+        except AccessNotKept:
+            file.close()
+            raise
     return downloads.send(
         request,
         file,

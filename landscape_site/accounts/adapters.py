@@ -9,20 +9,27 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.userkit import get_user_by_username
 from allauth.core import context
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core import signing
+from django.http import HttpResponse
+from django.template.loader import render_to_string
 from django.utils import timezone
 
 from audit import credentials
+from audit.errors import AccessNotKept
+from audit.vocabulary import AccessAction
+from landscape_site.accounts.events import keep, keep_refused
 
 if TYPE_CHECKING:
     from allauth.mfa.models import Authenticator
     from django.contrib.auth.models import AbstractBaseUser
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +67,28 @@ class People(DefaultAccountAdapter):
             raise self.validation_error("too_many_login_attempts")
         # What a success takes back.
         self._login_failed_rl_usage = counted
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """Keep the refusal: of a name that exists its person, of any other nothing.
+
+        Both cost one question and one event, so the answer takes as long. What throttling turns
+        away comes no further than `pre_authenticate`: nobody fills the log by guessing.
+        """
+        keep_refused(request, get_user_by_username(credentials.get("username", "")), "password")
+
+    def respond_user_inactive(self, request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
+        """Keep that somebody knew the password of a closed account."""
+        keep_refused(request, user, "account is closed")
+        answer: HttpResponse = super().respond_user_inactive(request, user)
+        return answer
+
+    def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
+        """Sign somebody in, once it is kept that they are; else nobody."""
+        try:
+            keep(request, user, AccessAction.SIGNED_IN)
+        except AccessNotKept as error:
+            raise ImmediateHttpResponse(_unkept()) from error
+        super().login(request, user)
 
     def is_reauthentication_required(self, *, app: str, **_kwargs: Any) -> bool:  # noqa: ARG002
         """Whatever asks is content with what `fresh` doors are content with."""
@@ -124,6 +153,11 @@ def remember_device(answer: HttpResponse, name: str) -> None:
         httponly=True,
         samesite="Lax",
     )
+
+
+def _unkept() -> HttpResponse:
+    logger.error("The access log cannot be written: nobody is signed in")
+    return HttpResponse(render_to_string("503.html"), status=503)
 
 
 def _folded(name: str) -> str:

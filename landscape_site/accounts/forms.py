@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from allauth.account.internal.flows.login import record_authentication
 from allauth.core import context
 from allauth.core.internal.cryptokit import normalize_user_code
@@ -10,6 +12,12 @@ from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import forms
 from allauth.mfa.totp import forms as totp
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
+
+from landscape_site.accounts.events import keep_refused
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
 
 
 class _Once:
@@ -18,7 +26,7 @@ class _Once:
     allauth forgets it after one.
     """
 
-    user: object
+    user: AbstractBaseUser
 
     def clean_code(self) -> str:
         code: str = super().clean_code()  # type: ignore[misc]  # of the form beside it
@@ -30,11 +38,23 @@ class _Once:
         return code
 
 
-class AuthenticateForm(_Once, forms.AuthenticateForm):
+class _Kept(_Once):
+    """A wrong code, or one that was used, is kept; what throttling turns away is not."""
+
+    def clean_code(self) -> str:
+        try:
+            return super().clean_code()
+        except ValidationError as error:
+            if error.code == "incorrect_code":
+                keep_refused(context.request, self.user, "second factor")
+            raise
+
+
+class AuthenticateForm(_Kept, forms.AuthenticateForm):
     """The code at sign-in."""
 
 
-class ReauthenticateForm(_Once, forms.ReauthenticateForm):
+class ReauthenticateForm(_Kept, forms.ReauthenticateForm):
     """The code that confirms."""
 
 

@@ -166,8 +166,8 @@ def planted(*, requested_by):
         "session_id": 4242,
         "key": row.row_id,
     }
-    assert NodeState.objects.count() == 4
-    assert Call.objects.count() == 1
+    assert NodeState.objects.filter(run_id=run.run_id).count() == 4
+    assert Call.objects.filter(state__run_id=run.run_id).count() == 1
     return Planted(run, keys)
 
 
