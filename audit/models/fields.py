@@ -146,8 +146,10 @@ class CompositeForeignKey(BaseConstraint):
 class ReasonedIndex(models.Index):
     """An index that says which page or query it serves, here and in the database's comment."""
 
-    def __init__(self, *, fields: Sequence[str], name: str, reason: str) -> None:
-        super().__init__(fields=fields, name=name)
+    def __init__(
+        self, *, fields: Sequence[str], name: str, reason: str, condition: Q | None = None
+    ) -> None:
+        super().__init__(fields=fields, name=name, condition=condition)
         self.reason = reason
 
     def deconstruct(self) -> tuple[Any, Any, dict[str, Any]]:

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from audit.models.fields import finite, instant_field, text_field
 
-SCHEMA_VERSION = 14
+SCHEMA_VERSION = 15
 
 
 class SchemaInfo(models.Model):

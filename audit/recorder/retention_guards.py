@@ -172,6 +172,7 @@ CREATE OR REPLACE FUNCTION landscape_plan() RETURNS trigger
 {_HEAD}
 DECLARE
     listed record;
+    listed_digest text;
 BEGIN
     IF TG_OP = 'INSERT' THEN
         IF NEW.status <> 'drafting' THEN
@@ -187,8 +188,15 @@ BEGIN
     IF OLD.status = 'drafting' THEN
         SELECT count(*) AS items, coalesce(sum(size_bytes), 0) AS bytes INTO listed
         FROM purge_items WHERE plan_id = OLD.plan_id;
+        listed_digest := landscape_list_digest(OLD.plan_id);
+        -- Whoever does not tell the list has it counted here, once.
+        IF NEW.digest IS NULL AND NEW.items IS NULL AND NEW.bytes IS NULL THEN
+            NEW.items := listed.items;
+            NEW.bytes := listed.bytes;
+            NEW.digest := listed_digest;
+        END IF;
         IF NEW.items IS DISTINCT FROM listed.items OR NEW.bytes IS DISTINCT FROM listed.bytes
-            OR NEW.digest IS DISTINCT FROM landscape_list_digest(OLD.plan_id) THEN
+            OR NEW.digest IS DISTINCT FROM listed_digest THEN
             RAISE EXCEPTION 'plan % tells another list than it has', OLD.plan_id
                 USING ERRCODE = '{RETENTION}';
         END IF;
@@ -227,15 +235,18 @@ BEGIN
 END $$
 """
 
+# One look at what was added: a list of a million comes in one statement, of one plan.
 _LIST = f"""
 CREATE OR REPLACE FUNCTION landscape_plan_list() RETURNS trigger
 {_HEAD}
+DECLARE
+    told record;
 BEGIN
-    IF EXISTS (
-        SELECT 1 FROM (SELECT DISTINCT plan_id FROM added) a
-        LEFT JOIN purge_plans p ON p.plan_id = a.plan_id AND p.status = 'drafting'
-        WHERE p.plan_id IS NULL)
-        OR EXISTS (SELECT 1 FROM added WHERE status <> 'planned') THEN
+    SELECT min(plan_id) AS plan, max(plan_id) AS last, bool_and(status = 'planned') AS planned
+        INTO told FROM added;
+    IF NOT told.planned OR told.plan <> told.last OR NOT EXISTS (
+            SELECT 1 FROM purge_plans WHERE plan_id = told.plan AND status = 'drafting')
+        AND told.plan IS NOT NULL THEN
         RAISE EXCEPTION 'nothing is added to a list that can be seen'
             USING ERRCODE = '{RETENTION}';
     END IF;

@@ -6,7 +6,7 @@ refers to it, so it goes only if every one of its runs lets it go. A payload to 
 is decided as if it were a run of its own that ended when it was recorded, by the policies and holds
 about everything.
 
-All of it is one statement for PostgreSQL, whether the list has five hundred payloads or a million.
+PostgreSQL does all of it in one or two statements, for five hundred payloads or a million.
 """
 
 from __future__ import annotations
@@ -117,6 +117,9 @@ _ORPHAN_RANK = f"""
          ELSE {GOES} END
 """
 
+# The smaller one is stronger: the rank, and in the lower bits the policy that it rests on.
+_BEST = "(v.rank::bigint << 40) | coalesce(v.policy_id, 0)"
+
 _DECIDED = f"""
     SELECT p.content_hash, p.size_bytes,
         coalesce(d.rank, {_ORPHAN_RANK}) AS rank,
@@ -124,16 +127,15 @@ _DECIDED = f"""
         CASE WHEN d.rank IS NULL THEN coalesce(o.delete_policy, o.keep_policy)
              ELSE d.policy_id END AS policy_id,
         CASE WHEN d.rank IS NULL THEN p.recorded_at + o.delete_after_days * interval '1 day'
-             ELSE d.due_at END AS due_at
+             ELSE d.due_at END AS due_at, d.uses
     FROM {{payloads}} p CROSS JOIN orphans o
     LEFT JOIN (
         SELECT ref, (best >> 40)::int AS rank, hold_id, due_at,
-            nullif(best & ((1::bigint << 40) - 1), 0) AS policy_id
+            nullif(best & ((1::bigint << 40) - 1), 0) AS policy_id, uses
         FROM (
-            -- The smallest rank, and in its lower bits the policy that it rests on.
-            SELECT u.ref, min((v.rank::bigint << 40) | coalesce(v.policy_id, 0)) AS best,
-                min(v.hold_id) AS hold_id, max(v.due_at) AS due_at
-            FROM uses u JOIN verdicts v ON v.run_id = u.run_id GROUP BY u.ref) b
+            SELECT ref, min(best) AS best, min(hold_id) AS hold_id, max(due_at) AS due_at,
+                {{uses}} AS uses
+            FROM {{found}} GROUP BY ref) b
     ) d ON d.ref = p.content_hash
 """
 
@@ -145,33 +147,46 @@ class Verdict(NamedTuple):
     rule: KeepRule | None
 
 
-def gather_uses() -> None:
-    """Write down who refers to which payload, in the temporary table `uses` of this transaction.
+def decide_everything(*, at: datetime) -> None:
+    """Decide about every payload whose bytes may be there, in temporary tables of the transaction.
 
-    One pass over each table that has references.
+    `said` has a number for each run; `decided` has content_hash, size_bytes, rank, hold_id,
+    policy_id, due_at, and `uses`: the numbers of the payload's runs, doubled, and one more where
+    the run needs it for a replay. One pass over each table that has references, one sort.
     """
-    parts = " UNION ALL ".join(
-        f"SELECT {column} AS ref, run_id, {(table, column) in REPLAY_CRITICAL} AS critical "
+    refers = " UNION ALL ".join(
+        f"SELECT {column} AS ref, run_id, {int((table, column) in REPLAY_CRITICAL)} AS critical "
         f"FROM {table} WHERE {column} IS NOT NULL"
         for table, column in REF_COLUMNS
     )
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL work_mem = '64MB'")
-        cursor.execute("DROP TABLE IF EXISTS pg_temp.uses")
-        cursor.execute(f"CREATE TEMPORARY TABLE uses ON COMMIT DROP AS {parts}")
-        cursor.execute("ANALYZE uses")
-
-
-def everything() -> str:
-    """The decision about every payload whose bytes may be there, after `gather_uses`.
-
-    Takes the parameter `at`; gives content_hash, size_bytes, rank, hold_id, policy_id, due_at.
-    """
+    verdicts = _VERDICTS.format(of_runs="")
+    found = (
+        "(SELECT u.ref, v.run_number * 2 + u.critical AS use, v.best, v.hold_id, v.due_at "
+        f"FROM ({refers}) u JOIN said v ON v.run_id = u.run_id ORDER BY u.ref, use) found"
+    )
     there = (
         "(SELECT content_hash, coalesce(size_bytes, 0) AS size_bytes, recorded_at "
         "FROM payloads WHERE state IN ('available', 'corrupted'))"
     )
-    return _statement(with_uses="", of_runs="", payloads=there)
+    decided = _DECIDED.format(payloads=there, found=found, uses="array_agg(use)")
+    with connection.cursor() as cursor:
+        # What was just recorded is not analysed yet: nested loops would take hours.
+        cursor.execute("SET LOCAL work_mem = '128MB'")
+        cursor.execute("SET LOCAL enable_nestloop = off")
+        cursor.execute("SET LOCAL jit = off")
+        cursor.execute("DROP TABLE IF EXISTS pg_temp.said, pg_temp.decided")
+        cursor.execute(
+            "CREATE TEMPORARY TABLE said ON COMMIT DROP AS "
+            f"WITH in_force AS ({_IN_FORCE}), {verdicts} SELECT row_number() OVER ()::int "
+            f"AS run_number, run_id, {_BEST} AS best, hold_id, due_at FROM verdicts v",
+            {"at": at},
+        )
+        cursor.execute("ANALYZE said")
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE decided ON COMMIT DROP AS "
+            f"WITH in_force AS ({_IN_FORCE}), {_ORPHANS} {decided} ORDER BY p.content_hash",
+            {"at": at},
+        )
 
 
 def runs_by_rank() -> str:
@@ -198,27 +213,23 @@ def decide(*, refs: Sequence[str], at: datetime) -> list[Verdict]:
         "WHERE content_hash = ANY(%(refs)s) AND state IN ('available', 'corrupted')), "
         f"uses AS MATERIALIZED ({parts}),"
     )
-    statement = _statement(
-        with_uses=asked,
-        of_runs="WHERE r.run_id IN (SELECT run_id FROM uses)",
-        payloads="asked",
+    verdicts = _VERDICTS.format(of_runs="WHERE r.run_id IN (SELECT run_id FROM uses)")
+    found = (
+        f"(SELECT u.ref, {_BEST} AS best, v.hold_id, v.due_at "
+        "FROM uses u JOIN verdicts v ON v.run_id = u.run_id) found"
     )
+    decided = _DECIDED.format(payloads="asked", found=found, uses="NULL")
+    statement = f"WITH {asked} in_force AS ({_IN_FORCE}), {verdicts}, {_ORPHANS} {decided}"
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT content_hash, rank FROM ({statement}) decided",  # the same
             {"refs": list(refs), "at": at},
         )
-        found = {content_hash: int(rank) for content_hash, rank in cursor.fetchall()}
+        ranks = {content_hash: int(rank) for content_hash, rank in cursor.fetchall()}
     return [
-        Verdict(ref, KeepRule.NOT_THERE if ref not in found else _rule(found[ref])) for ref in refs
+        Verdict(ref, KeepRule.NOT_THERE if ref not in ranks else _rule(ranks[ref])) for ref in refs
     ]
 
 
 def _rule(rank: int) -> KeepRule | None:
     return None if rank == GOES else RULES[rank]
-
-
-def _statement(*, with_uses: str, of_runs: str, payloads: str) -> str:
-    verdicts = _VERDICTS.format(of_runs=of_runs)
-    decided = _DECIDED.format(payloads=payloads)
-    return f"WITH {with_uses} in_force AS ({_IN_FORCE}), {verdicts}, {_ORPHANS} {decided}"

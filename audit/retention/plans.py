@@ -46,41 +46,36 @@ INLINE_COLUMNS = tuple(
     }
 )
 
-# One pass decides about everything; the list and what stays are filled from it.
-_DECIDED = "CREATE TEMPORARY TABLE decided ON COMMIT DROP AS {statement}"
-
+# `decided` is in the order of the hashes, so the list grows at the end of its index.
 _LIST = f"""
 INSERT INTO purge_items (plan_id, content_hash, size_bytes, policy_id, status)
 SELECT %(plan)s, content_hash, size_bytes, policy_id, 'planned'
-FROM decided WHERE rank = {deciding.GOES} ORDER BY content_hash
+FROM decided WHERE rank = {deciding.GOES}
 """
 
 _KEPT = f"""
 INSERT INTO purge_kept (plan_id, content_hash, size_bytes, rule, hold_id, policy_id, due_at)
 SELECT %(plan)s, content_hash, size_bytes, (%(rules)s::text[])[rank + 1], hold_id, policy_id, due_at
-FROM decided WHERE rank < {deciding.GOES} ORDER BY content_hash
+FROM decided WHERE rank < {deciding.GOES}
 """
 
+# Payloads of the same runs together first: there are few such groups.
 _RUNS = f"""
 INSERT INTO purge_runs
     (plan_id, run_id, items, bytes, replay_critical, grade_before, grade_after)
-SELECT %(plan)s, f.run_id, f.items, f.bytes, f.critical, r.reproducibility_grade,
+SELECT %(plan)s, s.run_id, f.items, f.bytes, f.critical, r.reproducibility_grade,
     CASE WHEN f.critical AND r.reproducibility_grade = 'replay_reproducible'
          THEN 'attributable_only' ELSE r.reproducibility_grade END
 FROM (
-    SELECT run_id, count(*) AS items, sum(size_bytes) AS bytes, bool_or(critical) AS critical
+    SELECT run_number, sum(items) AS items, sum(bytes) AS bytes, bool_or(critical) AS critical
     FROM (
-        SELECT u.run_id, u.ref, min(d.size_bytes) AS size_bytes, bool_or(u.critical) AS critical
-        FROM uses u JOIN decided d ON d.content_hash = u.ref AND d.rank = {deciding.GOES}
-        GROUP BY u.run_id, u.ref) one
-    GROUP BY run_id
-) f JOIN runs r ON r.run_id = f.run_id
-"""
-
-_TOTALS = """
-SELECT count(*), coalesce(sum(size_bytes), 0), landscape_list_digest(%(plan)s),
-    (SELECT count(*) FROM purge_runs WHERE plan_id = %(plan)s)
-FROM purge_items WHERE plan_id = %(plan)s
+        SELECT uses, count(*) AS items, sum(size_bytes) AS bytes
+        FROM decided WHERE rank = {deciding.GOES} GROUP BY uses) alike
+    CROSS JOIN LATERAL (
+        SELECT use / 2 AS run_number, bool_or(use %% 2 = 1) AS critical
+        FROM unnest(alike.uses) AS use GROUP BY use / 2) each
+    GROUP BY run_number
+) f JOIN said s ON s.run_number = f.run_number JOIN runs r ON r.run_id = s.run_id
 """
 
 _KEPT_TOTALS = """
@@ -109,20 +104,19 @@ def preview(*, by: int, at: datetime) -> PurgePlan:
             "at": at,
             "rules": [str(rule) for rule in deciding.RULES],
         }
-        deciding.gather_uses()
+        deciding.decide_everything(at=at)
         with connection.cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS pg_temp.decided")
-            cursor.execute(_DECIDED.format(statement=deciding.everything()), asked)
             for statement in (_LIST, _KEPT, _RUNS):
                 cursor.execute(statement, asked)
+            plan.runs = cursor.rowcount
             cursor.execute(_KEPT_TOTALS, asked)
             kept = {rule: [int(count), int(size)] for rule, count, size in cursor.fetchall()}
-            cursor.execute(_TOTALS, asked)
-            plan.items, plan.bytes, plan.digest, plan.runs = cursor.fetchone()
         plan.kept_json = json.dumps(kept)
         plan.inline_json = json.dumps(inline_texts(plan_id=plan.plan_id))
         plan.status = PlanStatus.PROPOSED
+        # The guard counts the list, and makes the digest over it.
         _keep(plan)
+        plan.refresh_from_db()
     return plan
 
 

@@ -89,12 +89,14 @@ def execute(*, plan_id: int, clock: Callable[[], datetime]) -> bool:
     with _one_worker(plan_id) as mine:
         if not mine:
             return False
-        size = BATCH
+        size, reached = BATCH, ""
         _erase(plan_id)
         while (status := _status(plan_id)) == PlanStatus.EXECUTING:
             begun = time.monotonic()
-            if not _purge_batch(plan_id, size, at=clock()):
+            last = _purge_batch(plan_id, size, after=reached, at=clock())
+            if last is None:
                 break
+            reached = last
             _erase(plan_id)
             if time.monotonic() - begun > _SECONDS:
                 size = max(_SMALLEST, size // 2)
@@ -120,19 +122,22 @@ def due() -> list[int]:
     return list(worked_on.order_by("plan_id").values_list("plan_id", flat=True))
 
 
-def _purge_batch(plan_id: int, size: int, *, at: datetime) -> int:
-    """Decide about the next payloads of the list and put tombstones; how many were looked at."""
+def _purge_batch(plan_id: int, size: int, *, after: str, at: datetime) -> str | None:
+    """Decide about the next payloads of the list and put tombstones; which was the last of them."""
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             # The lock first, what is held in a later statement: READ COMMITTED sees it then.
             cursor.execute("SELECT epoch FROM retention_guard FOR UPDATE")
         plan = PurgePlan.objects.select_for_update().get(plan_id=plan_id)
         if plan.status != PlanStatus.EXECUTING:
-            return 0
-        planned = PurgeItem.objects.filter(plan_id=plan_id, status=PurgeItemStatus.PLANNED)
-        refs = list(planned.order_by("content_hash").values_list("content_hash", flat=True)[:size])
+            return None
+        planned = PurgeItem.objects.filter(
+            plan_id=plan_id, status=PurgeItemStatus.PLANNED, content_hash__gt=after
+        )
+        ordered = planned.order_by("content_hash")
+        refs: list[str] = list(ordered.values_list("content_hash", flat=True)[:size])
         if not refs:
-            return 0
+            return None
         # Whoever records the same contents has committed, or waits until we have.
         taken = blobs.take(refs=refs)
         going, staying = [], []
@@ -154,7 +159,7 @@ def _purge_batch(plan_id: int, size: int, *, at: datetime) -> int:
             plan.skipped_items += len(staying)
         plan.problem = None
         plan.save(update_fields=["purged_items", "purged_bytes", "skipped_items", "problem"])
-    return len(refs)
+    return refs[-1]
 
 
 def _erase(plan_id: int) -> None:
