@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 
 import pytest
@@ -234,6 +235,78 @@ class TestCsv:
         found = verify.csv_rows(text[at : at + cut] for at in range(0, len(text), cut))
 
         assert list(found) == ['a,"b\r\n""c"', '"d",e']
+
+
+class TestFirstLook:
+    """Lines that are in order at first sight are not looked at one by one."""
+
+    @pytest.mark.parametrize("name", ["token", "token_parent", "row"])
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (b"", b""),
+            (b'"record_type":"', b'"record_type":"x'),
+            (b'"run_id":"r"', b'"run_id":"s"'),
+            (b'"run_id":"r"', b'"run_id":"r" '),
+            (b'"token_id":"3"', b'"token_id":"2"'),
+            (b'"token_id":"3"', b'"token_id":3'),
+            (b'"token_id":"3"', b'"token_id":"3'),
+            (b'"token_id":"3"', b'"token_id":"\\u0033"'),
+            (b'"row_index":"3"', b'"row_index":"x"'),
+            (b'"row_index":"3"', b'"row_index":3'),
+            (b'"ordinal":0', b'"ordinal":null'),
+            (b"{", b'{"token_id":null,"row_index":null,'),
+            (b"{", b'{"token_id":"9","row_index":"9",'),
+        ],
+    )
+    def test_finds_no_line_good_that_a_closer_look_does_not(self, name, old, new):
+        kind, values = TYPES[name], {"run_id": "r", "record_type": name, "ordinal": 0}
+        lines = [
+            json.dumps(
+                dict.fromkeys(kind.in_line)
+                | {each: str(at) for each in kind.in_line if each[-3:] == "_id" or "index" in each}
+                | {each: value for each, value in values.items() if each in kind.in_line},
+                separators=(",", ":"),
+            ).encode()
+            for at in range(8)
+        ]
+        clean = kind.last_key(lines, b'"run_id":"r"', ())
+        assert clean == kind.key_of(lines[-1])
+        lines[3] = lines[3].replace(old, new, 1)
+
+        try:
+            keys = [kind.key_of(line) for line in lines]
+            good = all(kind.mark in line and b'"run_id":"r"' in line for line in lines)
+            good = good and keys == sorted(set(keys))
+        except ValueError:
+            good = False
+        found = kind.last_key(lines, b'"run_id":"r"', ())
+
+        assert found in ({clean, None} if good else {None})
+        assert kind.last_key(lines, b'"run_id":"r"', clean) is None
+
+
+class TestReadingAhead:
+    def test_gives_the_same_pieces_and_then_the_same_failure(self):
+        def pieces():
+            yield from map(str.encode, "abcdefgh")
+            raise verify.Failed("cut off")
+
+        found = []
+        with pytest.raises(verify.Failed, match="cut off"):
+            found.extend(verify.ahead(pieces()))
+
+        assert b"".join(found) == b"abcdefgh"
+
+    def test_leaves_nothing_behind_when_nobody_wants_the_rest(self):
+        before = threading.active_count(), sys.getswitchinterval()
+        pieces = verify.ahead(iter([b"x"] * 50))
+        assert next(pieces) == b"x"
+        assert threading.active_count() == before[0] + 1
+
+        pieces.close()
+
+        assert (threading.active_count(), sys.getswitchinterval()) == before
 
 
 def judged(path, *arguments):
