@@ -56,7 +56,13 @@ _TUNING = {
     "log_line_prefix": "%m [%p] %a ",
 }
 # Tests throw their cluster away; users do not.
-_UNSAFE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# Vacuum would tell the planner that a table holds nothing, whenever tests have rolled back.
+_UNSAFE = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "autovacuum": "off",
+}
 
 
 def find_postgres() -> Path:
