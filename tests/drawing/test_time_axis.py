@@ -1,10 +1,13 @@
 """Time on a line: where it stands, and that folding it is honest."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit.drawing.timeline import scale
+
+# That drawing examples is slow on a busy machine says nothing of what is tested.
+on_a_busy_machine = settings(suppress_health_check=[HealthCheck.too_slow])
 
 stretches = st.lists(
     st.tuples(st.floats(0, 1e9), st.floats(0, 1e6)).map(lambda one: (one[0], one[0] + one[1])),
@@ -40,6 +43,7 @@ class TestScale:
     def test_of_nothing_is_a_scale_too(self):
         assert scale([], fold=True).at(0) == 0.5
 
+    @on_a_busy_machine
     @given(stretches, st.booleans())
     def test_never_turns_back_and_never_leaves_the_line(self, ones, fold):
         on = scale(ones, fold=fold)
@@ -49,6 +53,7 @@ class TestScale:
         assert places == sorted(places)
         assert 0 <= places[0] <= places[-1] <= 100.001
 
+    @on_a_busy_machine
     @given(stretches, st.booleans())
     def test_shows_every_stretch(self, ones, fold):
         on = scale(ones, fold=fold)

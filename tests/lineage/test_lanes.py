@@ -3,11 +3,14 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit.lineage.lanes import LANES_SHOWN, View, lay_lanes
 from tests.lineage.made_closures import Story, expanded, node, shuffled
+
+# That drawing examples is slow on a busy machine says nothing of what is tested.
+on_a_busy_machine = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 def keys(lanes):
@@ -363,6 +366,7 @@ def lineages(draw):
 
 
 class TestAnyLineage:
+    @on_a_busy_machine
     @given(lineages())
     def test_is_told_whole(self, closure):
         lanes = lay_lanes(closure)
@@ -370,16 +374,19 @@ class TestAnyLineage:
         assert told(lanes) == len(closure.tokens)
         assert closure.focus_id in keys(lanes)
 
+    @on_a_busy_machine
     @given(lineages(), st.randoms())
     def test_stands_in_one_order(self, closure, random_):
         assert lay_lanes(shuffled(closure, random_)) == lay_lanes(closure)
 
+    @on_a_busy_machine
     @given(lineages())
     def test_has_every_parent_above_its_child(self, closure):
         lanes = lay_lanes(closure)
 
         assert all(edge.start < edge.end for edge in lanes.edges)
 
+    @on_a_busy_machine
     @given(lineages())
     def test_shows_each_link_whose_two_ends_have_lanes(self, closure):
         lanes = lay_lanes(closure)
