@@ -162,8 +162,17 @@ def find(*, ref: str | None, content_hash: str | None, may_read: bool = True) ->
 def find_each(*, refs: Iterable[str]) -> Iterator[tuple[str, Kept]]:
     """The same for several references, in one query; bytes are in memory one after the other."""
     wanted = set(refs)
-    known = {held.content_hash: held for held in Payload.objects.filter(content_hash__in=wanted)}
-    for ref in wanted:
+    yield from look_each(refs=wanted, known=known(refs=wanted))
+
+
+def known(*, refs: Iterable[str]) -> dict[str, Payload]:
+    """What `payloads` says of each of these references, where it says anything. One query."""
+    return {held.content_hash: held for held in Payload.objects.filter(content_hash__in=set(refs))}
+
+
+def look_each(*, refs: Iterable[str], known: Mapping[str, Payload]) -> Iterator[tuple[str, Kept]]:
+    """The same as `find_each` where it is known already what `payloads` says. Costs no query."""
+    for ref in refs:
         yield ref, _look(ref, known.get(ref))
 
 

@@ -56,7 +56,7 @@ from audit.lineage.runs import (
     explain_run,
     list_runs,
 )
-from audit.lineage.seals import Comparison, Proof, newest_root, read_proof
+from audit.lineage.seals import Comparison, Proof, read_proof
 from audit.lineage.timeline import Event, Place, Timeline, place_of, read_timeline
 from audit.lineage.tokens import TokenStory, explain_token
 from audit.lineage.visit_story import VisitStory, explain_visit
@@ -142,7 +142,6 @@ __all__ = [
     "list_journeys",
     "list_rows",
     "list_runs",
-    "newest_root",
     "place_of",
     "read_choices",
     "read_graph",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Q
 
@@ -12,7 +12,7 @@ from audit.errors import NotRecorded
 from audit.lineage.absent import refuse
 from audit.lineage.findings import FindingLine, findings_about
 from audit.lineage.nodes import NodeFacts, read_nodes
-from audit.lineage.runs import RunFacts, describe_run
+from audit.lineage.runs import RunFacts, describe_run, run_beside, run_of
 from audit.models import Artifact, Batch, BatchMember, BatchOutput, NodeState, Token, TokenOutcome
 from audit.vocabulary import BatchStatus, OutputType, RunStatus
 
@@ -111,7 +111,7 @@ def list_batches(*, run_id: str, after: str | None = None) -> BatchesPage:
 
 
 def explain_batch(*, run_id: str, batch_id: str, after: int | None = None) -> BatchStory:
-    """Gather one batch's story in a fixed number of queries.
+    """Gather one batch's story in twelve queries at most.
 
     Members come in their recorded order, a hundred at a time, behind the ordinal `after`.
 
@@ -119,11 +119,13 @@ def explain_batch(*, run_id: str, batch_id: str, after: int | None = None) -> Ba
         NotRecorded: there is no such run, or no such batch in it.
         RunMismatch: the batch belongs to another run.
     """
-    run = describe_run(run_id=run_id)
-    batch = Batch.objects.filter(run_id=run_id, batch_id=batch_id).first()
+    its_own: QuerySet[Any] = Batch.objects.filter(run_id=run_id, batch_id=batch_id)
+    batch = its_own.annotate(run_told=run_beside()).first()
     if batch is None:
+        describe_run(run_id=run_id)
         refuse("batch", batch_id, run_id=run_id)
         raise NotRecorded("batch", batch_id)
+    run = run_of(batch)
     (line,) = _lines(run, [batch])
     members, next_after = _members(batch, after)
     put_out = BatchOutput.objects.filter(run_id=run_id, batch_id=batch_id)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from audit import blobs
 from audit.lineage.contents import WITHHELD_STATE, are_revealed
 from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt_of
-from audit.lineage.payload_words import NOT_LOOKED_FOR
+from audit.lineage.payload_words import NOT_LOOKED_FOR, payload_word
 from audit.vocabulary import PayloadState
 
 if TYPE_CHECKING:
@@ -82,9 +82,39 @@ def read_bodies(*, parts: Iterable[tuple[str | None, str | None]]) -> dict[str |
 
 def read_errors(*, refs: Iterable[str | None]) -> dict[str | None, Excerpt | None]:
     """The beginning of errors that are kept as payloads: of the first twenty. One query."""
-    first = list(dict.fromkeys(ref for ref in refs if ref is not None))[:ERRORS_READ]
-    bodies = read_bodies(parts=[(ref, ref) for ref in first])
+    bodies = read_bodies(parts=[(ref, ref) for ref in _first(refs)])
     return {ref: body.excerpt for ref, body in bodies.items()}
+
+
+def read_words_and_errors(
+    *, words: Iterable[str | None], errors: Iterable[Iterable[str | None]]
+) -> tuple[dict[str | None, str], dict[str | None, Excerpt | None]]:
+    """The state of some references in a word, and errors: of each kind the first twenty.
+
+    One query for both.
+    """
+    first = dict.fromkeys(ref for kind in errors for ref in _first(kind))
+    told, bodies = read_words_and_bodies(words=words, parts=[(ref, ref) for ref in first])
+    return told, {ref: body.excerpt for ref, body in bodies.items()}
+
+
+def read_words_and_bodies(
+    *, words: Iterable[str | None], parts: Iterable[tuple[str | None, str | None]]
+) -> tuple[dict[str | None, str], dict[str | None, Body]]:
+    """The state of some references in a word, and contents as `read_bodies` tells them.
+
+    One query for both.
+    """
+    wanted = set(words)
+    hashes = {ref: content_hash for ref, content_hash in parts if ref is not None}
+    known = blobs.known(refs=[*(ref for ref in wanted if ref), *hashes])
+    told = {ref: payload_word(ref, known[ref].state if ref in known else None) for ref in wanted}
+    found = blobs.look_each(refs=hashes, known=known)
+    return told, {ref: _body(kept, hashes[ref]) for ref, kept in found}
+
+
+def _first(refs: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(ref for ref in refs if ref is not None))[:ERRORS_READ]
 
 
 def unkept(content_hash: str | None) -> Body:

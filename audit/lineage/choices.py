@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import connection
-from django.db.models.functions import Left
 
 from audit import blobs
 from audit.errors import ValueRefused
@@ -17,7 +16,6 @@ from audit.lineage.reasons import (
     make_again,
     recorded_reason,
 )
-from audit.models import Node, Run
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,9 +24,15 @@ CHOICES_TOLD = 1_000
 # Reasons that are read from the payload store for one answer.
 REASONS_READ = 100
 
+# The configuration of a gate comes with its first choice alone: it is long.
 _CHOICES = """
 SELECT s.state_id, s.node_id, array_agg(e.label ORDER BY r.ordinal),
-       min(r.reason_hash), min(r.reason_ref)
+       min(r.reason_hash), min(r.reason_ref),
+       CASE WHEN row_number() OVER (
+           PARTITION BY s.node_id ORDER BY k.place, r.routing_group_id) = 1
+       THEN (SELECT left(n.config_json, %(head)s) FROM nodes n
+             WHERE n.run_id = %(run)s AND n.node_id = s.node_id) END,
+       (SELECT canonical_version FROM runs WHERE run_id = %(run)s)
 FROM unnest(%(states)s::text[]) WITH ORDINALITY AS k(id, place)
 JOIN node_states s ON s.run_id = %(run)s AND s.state_id = k.id
 JOIN routing_events r ON r.run_id = %(run)s AND r.state_id = k.id
@@ -60,10 +64,18 @@ class Choices:
 def read_choices(*, run_id: str, states: Collection[str]) -> Choices:
     """The choices of these visits with their reasons: recorded, made again, or as configured.
 
-    At most four queries, and a hundred payloads read.
+    At most two queries, and a hundred payloads read.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_CHOICES, {"run": run_id, "states": list(states), "told": CHOICES_TOLD + 1})
+        cursor.execute(
+            _CHOICES,
+            {
+                "run": run_id,
+                "states": list(states),
+                "told": CHOICES_TOLD + 1,
+                "head": READ_AT_MOST,
+            },
+        )
         found = cursor.fetchall()
     if not found:
         return Choices(told=(), limits=())
@@ -74,12 +86,8 @@ def read_choices(*, run_id: str, states: Collection[str]) -> Choices:
     refs = list(dict.fromkeys(row[4] for row in found if row[4] is not None))
     if len(refs) > REASONS_READ:
         limits.append(f"{len(refs):,} reasons are kept; the first {REASONS_READ} are read.")
-    version = Run.objects.values_list("canonical_version", flat=True).get(run_id=run_id)
-    configs = dict(
-        Node.objects.filter(run_id=run_id, node_id__in={row[1] for row in found})
-        .annotate(head=Left("config_json", READ_AT_MOST))
-        .values_list("node_id", "head")
-    )
+    version = found[0][6]
+    configs = {row[1]: row[5] for row in found if row[5] is not None}
     recorded: dict[tuple[str, str | None], Reason | str] = {}
     hashes: dict[str, set[str | None]] = {}
     for row in found:
@@ -90,7 +98,7 @@ def read_choices(*, run_id: str, states: Collection[str]) -> Choices:
             recorded[ref, reason_hash] = _recorded(kept, ref, reason_hash, version)
     return Choices(
         told=tuple(
-            _choice(row, recorded.get((row[4], row[3])), configs.get(row[1]), version)
+            _choice(row[:5], recorded.get((row[4], row[3])), configs.get(row[1]), version)
             for row in found
         ),
         limits=tuple(limits),

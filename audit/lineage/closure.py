@@ -37,6 +37,7 @@ def gather_closure(
     *,
     run_id: str,
     token_id: str,
+    run: RunFacts | None = None,
     open_groups: Collection[str] = frozenset(),
     cap: int = CAP,
 ) -> Closure:
@@ -44,13 +45,13 @@ def gather_closure(
 
     So its siblings are there too, and the branches that it was merged with. Of more than 200
     children of one token, equal ones are told in groups; of a group that is open, the next
-    hundred are told one by one. At most twelve queries.
+    hundred are told one by one. At most twelve queries; one less with the facts of the `run`.
 
     Raises:
         NotRecorded: there is no such run, or no such token.
         RunMismatch: the token belongs to another run.
     """
-    run = describe_run(run_id=run_id)
+    run = run or describe_run(run_id=run_id)
     reach = walk(run_id=run_id, seeds=[token_id], cap=cap)
     if token_id not in reach.tokens:
         refuse("token", token_id, run_id=run_id)
@@ -58,23 +59,25 @@ def gather_closure(
     return _gather(run, reach, open_groups, cap, starts=[token_id], focus_id=token_id)
 
 
-def gather_row(
+def gather_row(  # noqa: PLR0913  # what is asked, and what is known
     *,
     run_id: str,
     row_id: str,
+    run: RunFacts | None = None,
     sink: str | None = None,
     open_groups: Collection[str] = frozenset(),
     cap: int = CAP,
 ) -> Closure:
     """Everything that came of a row: the whole tree, whatever became of its branches.
 
-    `sink` keeps the tokens that ended there and what they came from. At most twelve queries.
+    `sink` keeps the tokens that ended there and what they came from. At most twelve queries; one
+    less with the facts of the `run`.
 
     Raises:
         NotRecorded: there is no such run, or no such row.
         RunMismatch: the row belongs to another run.
     """
-    run = describe_run(run_id=run_id)
+    run = run or describe_run(run_id=run_id)
     roots = roots_of(run_id=run_id, row_id=row_id, cap=cap)
     if not roots:
         refuse("row", row_id, run_id=run_id)

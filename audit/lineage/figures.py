@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from django.db.models import OuterRef, Subquery
+from django.db.models.functions import JSONObject
 
 from audit.models import Row, RunSummary, Token, TokenOutcome
 from audit.vocabulary import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from django.db.models import QuerySet
 
@@ -30,6 +33,18 @@ OUTCOME_ORDER = (
     "",
 )
 
+_COUNTS = (
+    "rows",
+    "tokens",
+    "states",
+    "calls",
+    "errors",
+    "journeys",
+    "rows_alone",
+    "unaccounted",
+    "unconfirmed",
+)
+_READ = ("pipeline", *_COUNTS, "outcomes_json", "computed_at")
 
 # How far a page counts by itself.
 COUNTED_TO = 10_000
@@ -87,12 +102,21 @@ def in_order(counts: Mapping[str, int]) -> tuple[OutcomeCount, ...]:
 
 def read_figures(run_ids: Iterable[str]) -> dict[str, Figures]:
     """The figures of these runs; a run that is still to be counted is absent. One query."""
-    summaries = (
-        RunSummary.objects.current()
-        .filter(run_id__in=list(run_ids))
-        .defer("nodes_json", "ledger_json", "graph_json", "errors_json")
-    )
-    return {summary.run_id: _figures(summary) for summary in summaries}
+    summaries = RunSummary.objects.current().filter(run_id__in=list(run_ids))
+    return {told["run_id"]: _figures(told) for told in summaries.values("run_id", *_READ)}
+
+
+def figures_beside(way: str) -> Subquery:
+    """An annotation that brings the figures of the run `way` leads to; `figures_of` reads it."""
+    summaries = RunSummary.objects.current().filter(run_id=OuterRef(way))
+    return Subquery(summaries.values(told=JSONObject(**{name: name for name in _READ})))
+
+
+def figures_of(told: Mapping[str, Any] | None) -> Figures | None:
+    """What `figures_beside` brought; None while the run is still to be counted."""
+    if told is None:
+        return None
+    return _figures({**told, "computed_at": datetime.fromisoformat(told["computed_at"])})
 
 
 def count_so_far(run_id: str) -> SoFar:
@@ -108,20 +132,12 @@ def count_so_far(run_id: str) -> SoFar:
     )
 
 
-def _figures(summary: RunSummary) -> Figures:
-    name, _, chain = summary.pipeline.rpartition("\n")
+def _figures(told: Mapping[str, Any]) -> Figures:
+    name, _, chain = told["pipeline"].rpartition("\n")
     return Figures(
         pipeline=name or chain,
         chain=chain,
-        rows=summary.rows,
-        tokens=summary.tokens,
-        states=summary.states,
-        calls=summary.calls,
-        errors=summary.errors,
-        journeys=summary.journeys,
-        rows_alone=summary.rows_alone,
-        unaccounted=summary.unaccounted,
-        unconfirmed=summary.unconfirmed,
-        outcomes=in_order(json.loads(summary.outcomes_json)),
-        counted_at=summary.computed_at,
+        **{name: told[name] for name in _COUNTS},
+        outcomes=in_order(json.loads(told["outcomes_json"])),
+        counted_at=told["computed_at"],
     )

@@ -15,12 +15,11 @@ from audit import blobs, canonical
 from audit.errors import ValueRefused
 from audit.lineage.contents import are_revealed
 from audit.lineage.excerpts import headline
-from audit.models import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from audit.models import RoutingEvent
+    from audit.models import Payload
 
 # Recorded with the decision; made again, and its hash agrees; what the gate was configured to do.
 RECORDED, RECONSTRUCTED, CONFIGURED = "recorded", "reconstructed", "configured"
@@ -43,34 +42,36 @@ class Reason:
     how: str
 
 
-def read_json(ref: str | None) -> Any:
-    """What a payload holds, if it is there, proven by its hash, small, and JSON; else None."""
-    if ref is None:
+def read_json(ref: str | None, known: Mapping[str, Payload]) -> Any:
+    """What a payload holds, if it is there, proven by its hash, small, and JSON; else None.
+
+    `known` is what `payloads` says of it and of others. Costs no query.
+    """
+    held = known.get(ref) if ref is not None else None
+    if ref is None or held is None or (held.size_bytes or 0) > READ_AT_MOST:
         return None
-    known = Payload.objects.filter(content_hash=ref).only("size_bytes").first()
-    if known is None or (known.size_bytes or 0) > READ_AT_MOST:
-        return None
-    content = blobs.find(ref=ref, content_hash=ref).content
+    ((_ref, kept),) = blobs.look_each(refs=[ref], known=known)
+    content = kept.content
     if content is None or len(content) > READ_AT_MOST:
         return None
     return _parsed(content.decode("utf-8", "replace"))
 
 
 def tell_reason(
-    *, event: RoutingEvent, config: str | None, version: str, row: Mapping[str, Any] | None
+    *, event: Any, told: Any, version: str, row: Mapping[str, Any] | None
 ) -> Reason | None:
-    """Put a decision into words. At most one query, and one payload read.
+    """Put a decision into words. Costs no query.
 
-    `event` comes with its edge; `config` is that of the gate, `row` what the gate was given, if
-    it is known; `version` names the rules by which the run was hashed.
+    `event` has its label, the hash of its reason, and the configuration of its gate; `told` is
+    the reason that was kept, `row` what the gate was given, if these are known; `version` names
+    the rules by which the run was hashed.
     """
-    told = read_json(event.reason_ref)
     if isinstance(told, dict):
         return Reason(words=_in_words(told, row), how=RECORDED)
     return make_again(
-        label=event.edge.label,
+        label=event.label,
         reason_hash=event.reason_hash,
-        config=config,
+        config=event.config,
         version=version,
         row=row,
     )

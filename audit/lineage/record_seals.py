@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.db import connection
+
 from audit.evidence.records import BY_NAME
-from audit.models import Finding, Seal, SealCheck
 from audit.vocabulary import FindingLevel
 
 if TYPE_CHECKING:
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
 
 # As `audit.integrity.trail` writes them.
 _CODES_BEGIN = "SEAL_"
+
+_NEWEST = """
+SELECT s.epoch, s.sealed_at, s.size, s.root, c.checked_at, c.epoch, c.differences,
+       (SELECT f.detail FROM findings f
+        WHERE f.run_id = %(run)s AND f.level = %(error)s AND starts_with(f.code, %(codes)s)
+          AND f.table_name = %(table)s AND f.record_key = %(key)s
+        ORDER BY f.finding_id LIMIT 1)
+FROM (SELECT * FROM seals WHERE run_id = %(run)s ORDER BY epoch DESC LIMIT 1) s
+LEFT JOIN LATERAL (
+    SELECT * FROM seal_checks k WHERE k.run_id = %(run)s
+    ORDER BY k.checked_at DESC, k.check_id DESC LIMIT 1) c ON true
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,39 +55,36 @@ class RecordSeal:
 
 
 def read_record_seal(*, run_id: str, record_type: str, key: str) -> RecordSeal:
-    """How a record's run is sealed. Three queries, and no file is read.
+    """How a record's run is sealed. One query, and no file is read.
 
     `key` names the record as the format does: the parts of its key with a slash between them.
     """
-    seal = (
-        Seal.objects.filter(run_id=run_id)
-        .order_by("-epoch")
-        .values("epoch", "sealed_at", "size", "root")
-        .first()
-    )
-    if seal is None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _NEWEST,
+            {
+                "run": run_id,
+                "table": BY_NAME[record_type].table,
+                "key": key,
+                "error": FindingLevel.ERROR,
+                "codes": _CODES_BEGIN,
+            },
+        )
+        found = cursor.fetchone()
+    if found is None:
         return RecordSeal(run_id=run_id, record_type=record_type, key=key, state="unsealed")
-    check = SealCheck.objects.filter(run_id=run_id).order_by("-checked_at", "-check_id").first()
-    named = Finding.objects.filter(
-        run_id=run_id,
-        level=FindingLevel.ERROR,
-        code__startswith=_CODES_BEGIN,
-        table_name=BY_NAME[record_type].table,
-        record_key=key,
-    )
-    detail = named.values_list("detail", flat=True).first()
-    differences = check.differences if check else 0
+    epoch, sealed_at, leaves, root, checked_at, checked_epoch, differences, detail = found
     return RecordSeal(
         run_id=run_id,
         record_type=record_type,
         key=key,
         state="differs" if detail else "others_differ" if differences else "sealed",
-        epoch=seal["epoch"],
-        sealed_at=seal["sealed_at"],
-        leaves=seal["size"],
-        root=seal["root"],
-        checked_at=check.checked_at if check else None,
-        checked_this=bool(check and check.epoch == seal["epoch"]),
-        differences=differences,
+        epoch=epoch,
+        sealed_at=sealed_at,
+        leaves=leaves,
+        root=root,
+        checked_at=checked_at,
+        checked_this=checked_epoch == epoch,
+        differences=differences or 0,
         detail=detail,
     )

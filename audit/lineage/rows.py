@@ -14,9 +14,9 @@ from audit.lineage.absent import refuse
 from audit.lineage.figures import OutcomeCount, in_order
 from audit.lineage.findings import FindingLine, findings_about
 from audit.lineage.nodes import NodeFacts, read_nodes
-from audit.lineage.payload_words import payload_words
+from audit.lineage.payload_words import payload_state, payload_word, payload_words
 from audit.lineage.refusals import Refusal, refusals_about
-from audit.lineage.runs import RunFacts, describe_run
+from audit.lineage.runs import RunFacts, describe_run, run_beside, run_of
 from audit.models import (
     NodeState,
     Row,
@@ -162,7 +162,7 @@ def list_rows(
 
 
 def explain_row(*, run_id: str, row_id: str, after: str | None = None) -> RowStory:
-    """Gather what the page of one row shows, in a fixed number of queries.
+    """Gather what the page of one row shows, in eleven queries at most.
 
     A row may have thousands of tokens; the page shows them in parts, after the token `after`.
 
@@ -170,22 +170,15 @@ def explain_row(*, run_id: str, row_id: str, after: str | None = None) -> RowSto
         NotRecorded: there is no such run, no such row, or no token `after` of the row.
         RunMismatch: the row belongs to another run.
     """
-    run = describe_run(run_id=run_id)
-    row = Row.objects.filter(run_id=run_id, row_id=row_id).first()
-    if row is None:
-        refuse("row", row_id, run_id=run_id)
-        raise NotRecorded("row", row_id)
-    neighbours = Row.objects.filter(run_id=run_id)
-    before = neighbours.filter(row_index__lt=row.row_index).order_by("-row_index")
-    behind = neighbours.filter(row_index__gt=row.row_index).order_by("row_index")
+    row = _row(run_id, row_id)
     outcomes = _verdict_counts(run_id, [row_id]).get(row_id, {})
     refused, same_content = refusals_about(row=row)
     tokens, next_after = _token_page(run_id, row_id, after)
     return RowStory(
-        run=run,
+        run=run_of(row),
         row=row,
         source=read_nodes(run_id, [row.source_node_id])[row.source_node_id],
-        payload=payload_words([row.source_data_ref])[row.source_data_ref],
+        payload=payload_word(row.source_data_ref, row.payload_state),
         tokens=_token_lines(run_id, tokens),
         tokens_total=sum(outcomes.values()),
         next_after=next_after,
@@ -193,9 +186,31 @@ def explain_row(*, run_id: str, row_id: str, after: str | None = None) -> RowSto
         refused=refused,
         same_content=same_content,
         findings=findings_about(run_id=run_id, keys=[row_id]),
-        previous_row_id=before.values_list("row_id", flat=True).first(),
-        next_row_id=behind.values_list("row_id", flat=True).first(),
+        previous_row_id=row.previous_row_id,
+        next_row_id=row.next_row_id,
     )
+
+
+def _row(run_id: str, row_id: str) -> Any:
+    """The row with its run, the state of its contents, and the keys beside it."""
+    beside = Row.objects.filter(run_id=run_id).values("row_id")
+    before = beside.filter(row_index__lt=OuterRef("row_index")).order_by("-row_index")
+    behind = beside.filter(row_index__gt=OuterRef("row_index")).order_by("row_index")
+    row = (
+        Row.objects.filter(run_id=run_id, row_id=row_id)
+        .annotate(
+            run_told=run_beside(),
+            payload_state=payload_state("source_data_ref"),
+            previous_row_id=Subquery(before[:1]),
+            next_row_id=Subquery(behind[:1]),
+        )
+        .first()
+    )
+    if row is None:
+        describe_run(run_id=run_id)
+        refuse("row", row_id, run_id=run_id)
+        raise NotRecorded("row", row_id)
+    return row
 
 
 def _ended_as(rows: RowQuerySet, run: RunFacts, outcome: str) -> RowQuerySet:

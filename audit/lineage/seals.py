@@ -83,12 +83,6 @@ def read_proof(*, run_id: str, status: str) -> Proof | None:
     )
 
 
-def newest_root(*, run_id: str) -> str | None:
-    """The root that was sealed last, in full; None where nothing was. One query."""
-    newest = Seal.objects.filter(run_id=run_id).order_by("-epoch")
-    return newest.values_list("root", flat=True).first()
-
-
 def seal_words(run_ids: Collection[str]) -> dict[str, str]:
     """`sealed` or `differs` for each of the runs that has a seal. Two queries."""
     sealed = Seal.objects.filter(run_id__in=run_ids, epoch=1).values_list("run_id", flat=True)

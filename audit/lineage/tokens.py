@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from django.db.models import Count
+from typing import TYPE_CHECKING, Any
 
 from audit.errors import NotRecorded
 from audit.lineage.absent import refuse
-from audit.lineage.bodies import read_errors
+from audit.lineage.bodies import read_words_and_errors
 from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt, reading
 from audit.lineage.findings import FindingLine, findings_about
 from audit.lineage.nodes import NodeFacts, read_nodes
-from audit.lineage.payload_words import payload_words
+from audit.lineage.payload_words import payload_state, payload_word
 from audit.lineage.rows import Making, making
-from audit.lineage.runs import RunFacts, describe_run
-from audit.lineage.visits import Visit, read_visits
+from audit.lineage.runs import RunFacts, describe_run, run_beside, run_of
+from audit.lineage.statements import load
+from audit.lineage.visits import Visit, read_visits, tell_visits
 from audit.models import (
     Artifact,
     ArtifactMember,
     Batch,
-    BatchMember,
-    NodeState,
     Row,
     Token,
     TokenOutcome,
-    TokenParent,
     TransformError,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 RELATIVES_SHOWN = 100
@@ -40,6 +36,47 @@ BATCHES_SHOWN = 20
 MEMBERS_SHOWN = 20
 OUTPUTS_SHOWN = 100
 REJECTIONS_SHOWN = 50
+
+_RELATIVES = """
+(SELECT t.*, true AS above, p.ordinal AS place,
+        (SELECT count(*) FROM token_parents
+         WHERE run_id = %(run_id)s AND token_id = %(token_id)s) AS many
+ FROM token_parents p JOIN tokens t ON t.run_id = p.run_id AND t.token_id = p.parent_token_id
+ WHERE p.run_id = %(run_id)s AND p.token_id = %(token_id)s
+ ORDER BY p.ordinal LIMIT %(shown)s)
+UNION ALL
+(SELECT t.*, false, p.ordinal,
+        (SELECT count(*) FROM token_parents
+         WHERE run_id = %(run_id)s AND parent_token_id = %(token_id)s)
+ FROM token_parents p JOIN tokens t ON t.run_id = p.run_id AND t.token_id = p.token_id
+ WHERE p.run_id = %(run_id)s AND p.parent_token_id = %(token_id)s
+ ORDER BY p.ordinal, p.token_id LIMIT %(shown)s)
+"""
+
+# By way of the token's own states: batches have no index on the state that carried them,
+# but few of them exist per run.
+_BATCHES = """
+WITH its AS (
+    (SELECT m.batch_id, m.ordinal, false AS carried FROM batch_members m
+     WHERE m.run_id = %(run_id)s AND m.token_id = %(token_id)s LIMIT %(batches)s)
+    UNION ALL
+    (SELECT b.batch_id, NULL, true FROM batches b
+     WHERE b.run_id = %(run_id)s AND b.aggregation_state_id IN (
+         SELECT s.state_id FROM node_states s
+         WHERE s.run_id = %(run_id)s AND s.token_id = %(token_id)s) LIMIT %(batches)s)
+), each AS (
+    SELECT batch_id, max(ordinal) AS own_place, bool_or(carried) AS carried
+    FROM its GROUP BY batch_id
+)
+SELECT b.*, each.own_place, each.carried,
+       ARRAY(SELECT m.token_id::text FROM batch_members m
+             WHERE m.run_id = %(run_id)s AND m.batch_id = b.batch_id AND m.ordinal < %(members)s
+             ORDER BY m.ordinal) AS first_members,
+       (SELECT count(*) FROM batch_members m
+        WHERE m.run_id = %(run_id)s AND m.batch_id = b.batch_id) AS many
+FROM each JOIN batches b ON b.run_id = %(run_id)s AND b.batch_id = each.batch_id
+ORDER BY b.created_at, b.batch_id
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +89,7 @@ class Relatives:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchFacts:
-    """A batch that the token waited in, or carried the result of, with its first members.
+    """A batch that the token waited in, or carried the result of; `members` are its first tokens.
 
     `ordinal` is the token's own place; None when it only carried the result.
     """
@@ -61,7 +98,7 @@ class BatchFacts:
     node: NodeFacts
     ordinal: int | None
     carried: bool
-    members: tuple[BatchMember, ...]
+    members: tuple[str, ...]
     members_total: int
 
 
@@ -112,106 +149,103 @@ class TokenStory:
 
 
 def explain_token(*, run_id: str, token_id: str) -> TokenStory:
-    """Gather one token's story in a fixed number of queries, however long the story is.
+    """Gather one token's story in twelve queries at most, however long the story is.
 
     Raises:
         NotRecorded: there is no such run, or no such token.
         RunMismatch: the token belongs to another run.
     """
-    run = describe_run(run_id=run_id)
-    token = Token.objects.filter(run_id=run_id, token_id=token_id).select_related("row").first()
-    if token is None:
-        refuse("token", token_id, run_id=run_id)
-        raise NotRecorded("token", token_id)
+    token = _token(run_id, token_id)
     of_it = {"run_id": run_id, "token_id": token_id}
     verdicts = tuple(
         TokenOutcome.objects.filter(**of_it)
         .defer("context_json")
         .order_by("is_terminal", "recorded_at", "outcome_id")[:VERDICTS_SHOWN]
     )
-    visits = read_visits(token=token)
-    rejections = _rejections(run_id, token_id)
+    visited = read_visits(token=token)
+    rejected = _rejected(of_it)
+    batches = _batches(of_it)
+    # What all of these name is looked up together: a query for nodes, and one for contents.
+    nodes = read_nodes(
+        run_id,
+        visited.nodes
+        | {record.transform_id for record in rejected}
+        | {batch.aggregation_node_id for batch in batches},
+    )
+    words, kept = read_words_and_errors(
+        words=visited.words,
+        errors=[*visited.errors, [record.error_details_ref for record in rejected]],
+    )
+    visits = tell_visits(token=token, records=visited, nodes=nodes, words=words, kept=kept)
+    parents, children = _relatives(of_it)
     keys = [
         token_id,
         *(visit.state_id for visit in visits.shown),
         *(verdict.outcome_id for verdict in verdicts),
-        *(rejection.error_id for rejection in rejections),
+        *(record.error_id for record in rejected),
     ]
     return TokenStory(
-        run=run,
+        run=run_of(token),
         row=token.row,
         token=token,
         made=making(token),
-        payload=payload_words([token.row.source_data_ref])[token.row.source_data_ref],
+        payload=payload_word(token.row.source_data_ref, token.payload_state),
         visits=visits.shown,
         visits_total=visits.total,
         calls_total=visits.calls_total,
         verdicts=verdicts,
-        parents=_parents(run_id, token_id),
-        children=_children(run_id, token_id),
-        batches=_batches(run_id, token_id),
+        parents=parents,
+        children=children,
+        batches=tuple(_told_batch(batch, nodes) for batch in batches),
         outputs=_outputs(run_id, token_id),
-        rejections=rejections,
+        rejections=tuple(_rejection(record, nodes, kept) for record in rejected),
         findings=findings_about(run_id=run_id, keys=keys),
     )
 
 
-def _parents(run_id: str, token_id: str) -> Relatives:
-    links = TokenParent.objects.filter(run_id=run_id, token_id=token_id)
-    shown = links.select_related("parent").order_by("ordinal")[:RELATIVES_SHOWN]
-    return Relatives(shown=tuple(link.parent for link in shown), total=links.count())
+def _token(run_id: str, token_id: str) -> Any:
+    """The token with its row, the state of its contents, and its run."""
+    token = (
+        Token.objects.filter(run_id=run_id, token_id=token_id)
+        .select_related("row")
+        .annotate(run_told=run_beside(), payload_state=payload_state("row__source_data_ref"))
+        .first()
+    )
+    if token is None:
+        describe_run(run_id=run_id)
+        refuse("token", token_id, run_id=run_id)
+        raise NotRecorded("token", token_id)
+    return token
 
 
-def _children(run_id: str, token_id: str) -> Relatives:
-    links = TokenParent.objects.filter(run_id=run_id, parent_token_id=token_id)
-    shown = links.select_related("token").order_by("ordinal", "token_id")[:RELATIVES_SHOWN]
-    return Relatives(shown=tuple(link.token for link in shown), total=links.count())
+def _relatives(of_it: Mapping[str, str]) -> tuple[Relatives, Relatives]:
+    """Parents and children in order. One query."""
+    found = load(Token, _RELATIVES, {**of_it, "shown": RELATIVES_SHOWN})
+    parents = sorted((one for one in found if one.above), key=lambda one: one.place)
+    children = sorted(
+        (one for one in found if not one.above), key=lambda one: (one.place, one.token_id)
+    )
+    above, below = (
+        Relatives(shown=tuple(shown), total=shown[0].many if shown else 0)
+        for shown in (parents, children)
+    )
+    return above, below
 
 
-def _batches(run_id: str, token_id: str) -> tuple[BatchFacts, ...]:
-    places = dict(
-        BatchMember.objects.filter(run_id=run_id, token_id=token_id).values_list(
-            "batch_id", "ordinal"
-        )[:BATCHES_SHOWN]
-    )
-    # By way of the token's own states: batches have no index on the state that carried them,
-    # but few of them exist per run.
-    carried = set(
-        Batch.objects.filter(
-            run_id=run_id,
-            aggregation_state_id__in=NodeState.objects.filter(
-                run_id=run_id, token_id=token_id
-            ).values("state_id"),
-        ).values_list("batch_id", flat=True)[:BATCHES_SHOWN]
-    )
-    batch_ids = places.keys() | carried
-    members: dict[str, list[BatchMember]] = defaultdict(list)
-    for member in BatchMember.objects.filter(
-        run_id=run_id, batch_id__in=batch_ids, ordinal__lt=MEMBERS_SHOWN
-    ).order_by("batch_id", "ordinal"):
-        members[member.batch_id].append(member)
-    totals = dict(
-        BatchMember.objects.filter(run_id=run_id, batch_id__in=batch_ids)
-        .values_list("batch_id")
-        .annotate(total=Count("token_id"))
-        .order_by()
-    )
-    batches = list(
-        Batch.objects.filter(run_id=run_id, batch_id__in=batch_ids).order_by(
-            "created_at", "batch_id"
-        )
-    )
-    nodes = read_nodes(run_id, (batch.aggregation_node_id for batch in batches))
-    return tuple(
-        BatchFacts(
-            batch=batch,
-            node=nodes[batch.aggregation_node_id],
-            ordinal=places.get(batch.batch_id),
-            carried=batch.batch_id in carried,
-            members=tuple(members[batch.batch_id]),
-            members_total=totals.get(batch.batch_id, 0),
-        )
-        for batch in batches
+def _batches(of_it: Mapping[str, str]) -> list[Any]:
+    """The batches with their first members, oldest first. One query."""
+    caps = {"batches": BATCHES_SHOWN, "members": MEMBERS_SHOWN}
+    return load(Batch, _BATCHES, {**of_it, **caps})
+
+
+def _told_batch(batch: Any, nodes: Mapping[str, NodeFacts]) -> BatchFacts:
+    return BatchFacts(
+        batch=batch,
+        node=nodes[batch.aggregation_node_id],
+        ordinal=batch.own_place,
+        carried=batch.carried,
+        members=tuple(batch.first_members or ()),
+        members_total=batch.many,
     )
 
 
@@ -227,23 +261,23 @@ def _outputs(run_id: str, token_id: str) -> tuple[OutputFacts, ...]:
     )
 
 
-def _rejections(run_id: str, token_id: str) -> tuple[Rejection, ...]:
-    found = list(
-        TransformError.objects.filter(run_id=run_id, token_id=token_id)
+def _rejected(of_it: Mapping[str, str]) -> list[Any]:
+    return list(
+        TransformError.objects.filter(**of_it)
         .defer("row_data_json", "error_details_json")
         .annotate(**reading("error_details_json", limit=ERROR_LIMIT))
         .order_by("created_at", "error_id")[:REJECTIONS_SHOWN]
     )
-    nodes = read_nodes(run_id, (record.transform_id for record in found))
-    kept = read_errors(refs=(record.error_details_ref for record in found))
-    return tuple(
-        Rejection(
-            error_id=record.error_id,
-            node=nodes[record.transform_id],
-            details=excerpt(record, "error_details_json") or kept.get(record.error_details_ref),
-            row_hash=record.row_hash,
-            destination=record.destination,
-            created_at=record.created_at,
-        )
-        for record in found
+
+
+def _rejection(
+    record: Any, nodes: Mapping[str, NodeFacts], kept: Mapping[str | None, Excerpt | None]
+) -> Rejection:
+    return Rejection(
+        error_id=record.error_id,
+        node=nodes[record.transform_id],
+        details=excerpt(record, "error_details_json") or kept.get(record.error_details_ref),
+        row_hash=record.row_hash,
+        destination=record.destination,
+        created_at=record.created_at,
     )

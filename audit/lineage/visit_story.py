@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import Max, Q
+from django.db.models import OuterRef, Q, Subquery
 
 from audit.errors import NotRecorded
 from audit.lineage.absent import refuse
-from audit.lineage.bodies import Body, read_bodies, unkept
+from audit.lineage.bodies import Body, read_words_and_bodies, unkept
 from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt, reading
 from audit.lineage.findings import FindingLine, findings_about
 from audit.lineage.nodes import NodeFacts, read_nodes
-from audit.lineage.payload_words import payload_words
-from audit.lineage.runs import RunFacts, describe_run
+from audit.lineage.runs import RunFacts, describe_run, run_beside, run_of
 from audit.lineage.visits import (
     CHANGED,
     NO_ANSWER,
@@ -22,11 +21,12 @@ from audit.lineage.visits import (
     SAME_AS_INPUT,
     SAME_AS_OUTPUT,
     SAME_AS_SOURCE,
+    how_many,
 )
 from audit.models import ArtifactMember, Call, NodeState, RoutingEvent, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from audit.models import Row
 
@@ -85,19 +85,24 @@ class VisitStory:
 
 
 def explain_visit(*, run_id: str, state_id: str) -> VisitStory:
-    """Gather one visit's story in a fixed number of queries.
+    """Gather one visit's story in eleven queries at most.
 
     Raises:
         NotRecorded: there is no such run, or no such visit in it.
     """
-    run = describe_run(run_id=run_id)
     states = NodeState.objects.defer(*_LONG)
+    here = {"run_id": OuterRef("run_id"), "token_id": OuterRef("token_id")}
+    there = states.filter(
+        **here, node_id=OuterRef("node_id"), step_index=OuterRef("step_index")
+    ).order_by("-attempt")
     state = (
         states.filter(run_id=run_id, state_id=state_id)
+        .annotate(run_told=run_beside(), last_attempt=Subquery(there.values("attempt")[:1]))
         .annotate(**{k: v for name in _LONG for k, v in reading(name, limit=ERROR_LIMIT).items()})
         .first()
     )
     if state is None:
+        describe_run(run_id=run_id)
         refuse("visit", state_id, run_id=run_id)
         raise NotRecorded("visit", state_id)
     # Not select_related from the visit: it cannot be had together with columns left out.
@@ -117,22 +122,27 @@ def explain_visit(*, run_id: str, state_id: str) -> VisitStory:
         {each.node_id for each in (state, before, behind) if each is not None}
         | {event.edge.to_node_id for event in events},
     )
-    bodies = read_bodies(
-        parts=[(event.reason_ref, event.reason_hash) for event in events]
-        + [(state.error_ref, state.error_hash)]
+    of_it = Call.objects.filter(run_id=run_id, state_id=state_id)
+    calls: list[Any] = list(
+        of_it.defer("error_json")
+        .annotate(total=how_many(of_it, "call_id"))
+        .order_by("call_index")[:CALLS_SHOWN]
     )
-    highest = attempts.aggregate(highest=Max("attempt"))["highest"]
-    calls = Call.objects.filter(run_id=run_id, state_id=state_id)
+    words, bodies = read_words_and_bodies(
+        words=[ref for call in calls for ref in (call.request_ref, call.response_ref)],
+        parts=[(event.reason_ref, event.reason_hash) for event in events]
+        + [(state.error_ref, state.error_hash)],
+    )
     error = bodies.get(state.error_ref) or (unkept(state.error_hash) if state.error_hash else None)
     return VisitStory(
-        run=run,
+        run=run_of(state),
         row=token.row,
         token=token,
         state=state,
         node=nodes[state.node_id],
         attempt=state.attempt + 1,
         attempts=tuple(attempts.order_by("attempt")[:ATTEMPTS_SHOWN]),
-        attempts_total=highest + 1,
+        attempts_total=state.last_attempt + 1,
         before=before,
         behind=behind,
         nodes=nodes,
@@ -146,8 +156,8 @@ def explain_visit(*, run_id: str, state_id: str) -> VisitStory:
             if (told := excerpt(state, name)) is not None
         ),
         routes=_routes(events, nodes, bodies),
-        calls=_calls(calls.defer("error_json").order_by("call_index")[:CALLS_SHOWN]),
-        calls_total=calls.count(),
+        calls=_calls(calls, words),
+        calls_total=calls[0].total if calls else 0,
         outputs=tuple(
             # By way of the token, which has an index.
             ArtifactMember.objects.filter(run_id=run_id, token_id=state.token_id, state_id=state_id)
@@ -207,14 +217,12 @@ def _routes(
     return tuple(routes)
 
 
-def _calls(calls: Iterable[Call]) -> tuple[CallLine, ...]:
-    page = list(calls)
-    words = payload_words(ref for call in page for ref in (call.request_ref, call.response_ref))
+def _calls(calls: Iterable[Call], words: Mapping[str | None, str]) -> tuple[CallLine, ...]:
     return tuple(
         CallLine(
             call=call,
             request=words[call.request_ref],
             response=words[call.response_ref] if call.response_hash else NO_ANSWER,
         )
-        for call in page
+        for call in calls
     )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from audit.lineage.bodies import read_errors
+from django.db.models import Count, Subquery
+
 from audit.lineage.excerpts import ERROR_LIMIT, Excerpt, excerpt, reading
-from audit.lineage.nodes import NodeFacts, read_nodes
-from audit.lineage.payload_words import payload_words
 from audit.models import Call, NodeState, RoutingEvent
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
+    from audit.lineage.nodes import NodeFacts
     from audit.models import Token
 
 VISITS_SHOWN = 500
@@ -92,31 +92,79 @@ class Visits:
     calls_total: int
 
 
-def read_visits(*, token: Token) -> Visits:
-    """Every visit of a loaded token with its routes and calls, in nine queries."""
+def how_many(records: QuerySet[Any], column: str) -> Subquery:
+    """An annotation that counts the records of one run, once, whatever it stands beside."""
+    return Subquery(records.order_by().values("run_id").annotate(n=Count(column)).values("n"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisitRecords:
+    """The records of the visits of a token, as far as a page shows them.
+
+    They name `nodes`, contents of which a `word` is told, and errors that may be kept as payloads.
+    """
+
+    states: Sequence[Any]
+    events: Sequence[RoutingEvent]
+    calls: Sequence[Any]
+
+    @property
+    def nodes(self) -> set[str]:
+        return {state.node_id for state in self.states} | {
+            event.edge.to_node_id for event in self.events
+        }
+
+    @property
+    def words(self) -> set[str | None]:
+        return {ref for call in self.calls for ref in (call.request_ref, call.response_ref)}
+
+    @property
+    def errors(self) -> tuple[list[str | None], list[str | None]]:
+        return [state.error_ref for state in self.states], [call.error_ref for call in self.calls]
+
+
+def read_visits(*, token: Token) -> VisitRecords:
+    """The visits of a loaded token with their routes and calls, in three queries."""
     of_it = {"run_id": token.run_id, "token_id": token.token_id}
     by_way = {"run_id": token.run_id, "state__token_id": token.token_id}
     states = list(
         NodeState.objects.filter(**of_it)
+        .annotate(total=how_many(NodeState.objects.filter(**of_it), "state_id"))
         .defer("context_before_json", "context_after_json", "error_json")
         .annotate(**reading("error_json", limit=ERROR_LIMIT))
         .order_by("step_index", "attempt", "state_id")[:VISITS_SHOWN]
     )
-    calls = Call.objects.filter(**by_way)
     events = list(
         RoutingEvent.objects.filter(**by_way)
         .select_related("edge")
         .order_by("created_at", "routing_group_id", "ordinal")[:ROUTES_SHOWN]
     )
-    reached = {state.node_id for state in states} | {event.edge.to_node_id for event in events}
-    nodes = read_nodes(token.run_id, reached)
-    routed, called = _routes(events, nodes), _calls(calls)
+    calls = list(
+        Call.objects.filter(**by_way)
+        .annotate(total=how_many(Call.objects.filter(**by_way), "call_id"))
+        .defer("error_json")
+        .annotate(**reading("error_json", limit=ERROR_LIMIT))
+        .order_by("created_at", "state_id", "call_index")[:CALLS_SHOWN]
+    )
+    return VisitRecords(states=states, events=events, calls=calls)
+
+
+def tell_visits(
+    *,
+    token: Token,
+    records: VisitRecords,
+    nodes: Mapping[str, NodeFacts],
+    words: Mapping[str | None, str],
+    kept: Mapping[str | None, Excerpt | None],
+) -> Visits:
+    """Put records together with the nodes and contents that they name. Costs no query."""
+    states, calls = records.states, records.calls
+    routed, called = _routes(records.events, nodes), _calls(calls, words, kept)
     attempts: dict[tuple[str, int], int] = {}
     for state in states:
         place = (state.node_id, state.step_index)
         attempts[place] = max(attempts.get(place, 0), state.attempt + 1)
     marks = _input_marks(states, source_hash=token.row.source_data_hash)
-    kept = read_errors(refs=(state.error_ref for state in states))
     shown = tuple(
         Visit(
             state_id=state.state_id,
@@ -139,7 +187,9 @@ def read_visits(*, token: Token) -> Visits:
         for state, mark in zip(states, marks, strict=True)
     )
     return Visits(
-        shown=shown, total=NodeState.objects.filter(**of_it).count(), calls_total=calls.count()
+        shown=shown,
+        total=states[0].total if states else 0,
+        calls_total=calls[0].total if calls else 0,
     )
 
 
@@ -177,16 +227,13 @@ def _routes(
     return routed
 
 
-def _calls(calls: QuerySet[Call]) -> dict[str, list[CallFacts]]:
-    page = list(
-        calls.defer("error_json")
-        .annotate(**reading("error_json", limit=ERROR_LIMIT))
-        .order_by("created_at", "state_id", "call_index")[:CALLS_SHOWN]
-    )
-    words = payload_words(ref for call in page for ref in (call.request_ref, call.response_ref))
-    kept = read_errors(refs=(call.error_ref for call in page))
+def _calls(
+    calls: Sequence[Any],
+    words: Mapping[str | None, str],
+    kept: Mapping[str | None, Excerpt | None],
+) -> dict[str, list[CallFacts]]:
     made: dict[str, list[CallFacts]] = defaultdict(list)
-    for call in page:
+    for call in calls:
         made[str(call.state_id)].append(
             CallFacts(
                 call_id=call.call_id,

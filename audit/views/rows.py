@@ -57,7 +57,7 @@ def row(request: HttpRequest, run_id: str, row_id: str) -> HttpResponse:
         raise BadRequest("“token” belongs to the timeline; add part=timeline.")
     after = text(request, "after")
     story = lineage.explain_row(run_id=run_id, row_id=row_id, after=after)
-    closure = lineage.gather_row(run_id=run_id, row_id=row_id)
+    closure = lineage.gather_row(run_id=run_id, row_id=row_id, run=story.run)
     context = {
         "story": story,
         "closure": closure,

@@ -25,7 +25,8 @@ def token(request: HttpRequest, run_id: str, token_id: str) -> HttpResponse:
     """One token: its lineage as lanes, the visit that is picked, and all that is on record."""
     query = read_query(request)
     story = lineage.explain_token(run_id=run_id, token_id=token_id)
-    closure, lanes = _lineage(run_id, token_id, query)
+    closure, lanes = _lineage(run_id, token_id, query, run=story.run)
+    seal = lineage.read_record_seal(run_id=run_id, record_type="token", key=token_id)
     reached = lineage.read_reached(closure=closure)
     choices = lineage.read_choices(
         run_id=run_id, states=[visit.state_id for visit in story.visits if visit.routes]
@@ -40,7 +41,7 @@ def token(request: HttpRequest, run_id: str, token_id: str) -> HttpResponse:
         "here": f"token {token_id[:12]}",
         "calls_shown": sum(len(visit.calls) for visit in story.visits),
         "now": timezone.now(),
-        "root": lineage.newest_root(run_id=run_id),
+        "root": seal.root,
         "address": request.build_absolute_uri(),
         "closure": closure,
         "lanes": lanes,
@@ -61,7 +62,7 @@ def token(request: HttpRequest, run_id: str, token_id: str) -> HttpResponse:
         if query.visit
         else [],
         "lineage_keys": True,
-        "seal": lineage.read_record_seal(run_id=run_id, record_type="token", key=token_id),
+        "seal": seal,
     }
     return render(request, "audit/token.html", context)
 
@@ -96,10 +97,10 @@ def lineage_json(request: HttpRequest, run_id: str, token_id: str) -> HttpRespon
 
 
 def _lineage(
-    run_id: str, token_id: str, query: LineageQuery
+    run_id: str, token_id: str, query: LineageQuery, *, run: lineage.RunFacts | None = None
 ) -> tuple[lineage.Closure, lineage.Lanes]:
     closure = lineage.gather_closure(
-        run_id=run_id, token_id=token_id, open_groups=frozenset(query.opened)
+        run_id=run_id, token_id=token_id, run=run, open_groups=frozenset(query.opened)
     )
     return closure, lineage.lay_lanes(closure, view=query.view)
 

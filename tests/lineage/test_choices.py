@@ -107,8 +107,8 @@ class TestReadChoices:
         assert found.limits == ("101 reasons are kept; the first 100 are read.",)
         assert found.told[-1].doubt == "the reason that was kept has not been read here"
 
-    def test_costs_four_queries_at_any_size(self, decide, count_queries):
+    def test_costs_two_queries_at_any_size(self, decide, count_queries):
         one = [decide(reason_ref=digest("a"))]
         many = [decide(reason_ref=digest(str(number))) for number in range(20)]
 
-        assert {count_queries(lambda s=s: choices(*s)) for s in (one, many)} == {4}
+        assert {count_queries(lambda s=s: choices(*s)) for s in (one, many)} == {2}

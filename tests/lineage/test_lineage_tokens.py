@@ -153,7 +153,7 @@ class TestExplainToken:
 
         assert (carrier.ordinal, carrier.carried, carrier.members_total) == (0, True, 3)
         assert (member.ordinal, member.carried) == (1, False)
-        assert [one.token_id for one in member.members] == [t.token_id for t in world.tokens]
+        assert list(member.members) == [t.token_id for t in world.tokens]
 
     def test_tells_outputs_and_which_of_them_are_inferred(self):
         world = make_world(rows=2)

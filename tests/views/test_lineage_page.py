@@ -376,10 +376,10 @@ class TestWeight:
 
         assert len(costs) == 1
 
-    def test_costs_at_most_fifty_five_queries(self, signed_in, count_queries):
+    def test_costs_at_most_twenty_nine_queries(self, signed_in, count_queries):
         _root, _merged, tokens = expanded(3)
 
-        assert count_queries(lambda: signed_in.get(address(tokens[0]))) <= 55
+        assert count_queries(lambda: signed_in.get(address(tokens[0]))) <= 29
 
     def test_of_the_scripts_of_all_pages_is_under_fifteen_kilobytes(self):
         from pathlib import Path

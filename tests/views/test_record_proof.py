@@ -122,16 +122,16 @@ class TestOnThePageOfTheRecord:
         assert proof.status_code == 200
         assert "a worker does that, as a rule within a minute" in words(proof)
 
-    def test_it_costs_three_questions(self, world, count_queries):
+    def test_it_costs_one_question(self, world, count_queries):
         def ask():
             return lineage.read_record_seal(
                 run_id=world.run.run_id, record_type="node", key=world.node.node_id
             )
 
-        assert count_queries(ask) == 3
+        assert count_queries(ask) == 1
         for _ in range(5):
             trail.check_run(run_id=world.run.run_id, at=after_noon(200))
-        assert count_queries(ask) == 3
+        assert count_queries(ask) == 1
 
 
 class TestProofPage:
