@@ -1,7 +1,4 @@
-"""What people prove with who they are: second factors, sessions, tokens of the API.
-
-Writes `api_tokens`; second factors and sessions are tables of allauth and Django.
-"""
+"""What people prove who they are with: second factors and sessions, of allauth and Django."""
 
 from __future__ import annotations
 
