@@ -165,6 +165,9 @@ def planted(*, requested_by):
         "plan_id": 4242,
         "session_id": 4242,
         "key": row.row_id,
+        # Of a policy, a hold, a plan, a person: nobody made one, so no act is done by asking.
+        "number": 4242,
+        "job_id": "no-such-job-1",
     }
     assert NodeState.objects.filter(run_id=run.run_id).count() == 4
     assert Call.objects.filter(state__run_id=run.run_id).count() == 1
