@@ -107,6 +107,8 @@ def cancel(request: HttpRequest, export_id: str) -> HttpResponse:
 @page(kept=False)
 def download(request: HttpRequest, export_id: str) -> HttpResponseBase:
     """The file, whole or a part of it; who got it is kept before it is given."""
+    # First of all: whether it is there is not told to those who may not have it.
+    access.exporter(request.user)
     line = _seen(request, export_id)
     access.exporter(request.user, with_payloads=line.with_payloads)
     if line.status == ExportJobStatus.EXPIRED:
