@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from django.db.models import QuerySet
-
     from audit.models.runs import RunQuerySet
 
 RUNS_A_PAGE = 50
@@ -195,16 +193,14 @@ def explain_run(*, run_id: str) -> RunStory:
 
 
 def describe_run(*, run_id: str) -> RunFacts:
-    """The facts of one run that stand above its rows and tokens. One query.
+    """The facts of one run that stand above its rows and tokens. Two queries.
 
     Raises:
         NotRecorded: there is no such run.
     """
-    found: QuerySet[Any] = _with_origin(Run.objects.filter(run_id=run_id))
-    run = found.annotate(counted=figures_beside("run_id")).first()
-    if run is None:
-        raise NotRecorded("run", run_id)
-    return RunFacts(**_facts(run, figures_of(run.counted)))
+    # Two plain queries: to put the one of `run_beside` together takes longer than to ask twice.
+    run = _run(run_id)
+    return RunFacts(**_facts(run, read_figures([run_id]).get(run_id)))
 
 
 def run_beside() -> Subquery:
