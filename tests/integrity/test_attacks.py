@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
+from django.apps import apps
 from django.db import connections
+from django.db.models import CheckConstraint
 
 from audit.evidence import records, seals
 from audit.integrity import trail
@@ -19,6 +20,7 @@ from audit.models import (
     Operation,
     SecretResolution,
 )
+from audit.recorder import guards
 from tests import builders
 from tests.builders import NOON, after_noon, make_world
 from tests.conftest import empty_tables
@@ -199,25 +201,27 @@ def another(kind, name, value, *, far=False, chance=None):
 @pytest.fixture
 def without_checks():
     """What whoever may do everything does first: drop the rules of the tables."""
-    login = connections["owner"].get_connection_params()
-    rules = """
-        SELECT format('ALTER TABLE %I DROP CONSTRAINT %I', relname, conname),
-               format('ALTER TABLE %I ADD CONSTRAINT %I %s', relname, conname,
-                      pg_get_constraintdef(pg_constraint.oid)),
-               format('COMMENT ON CONSTRAINT %I ON %I IS %L', conname, relname,
-                      obj_description(pg_constraint.oid, 'pg_constraint'))
-          FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
-         WHERE contype = 'c' AND relnamespace = 'public'::regnamespace"""
-    with psycopg.connect(**login) as owner:
-        dropped = owner.execute(rules).fetchall()
-        for drop, _add, _comment in dropped:
-            owner.execute(drop)
+    rules = [
+        (model, rule)
+        for model in apps.get_app_config("audit").get_models()
+        for rule in model._meta.constraints
+        if isinstance(rule, CheckConstraint)
+    ]
+    owner = connections["owner"]
+    with owner.schema_editor() as editor:
+        for model, rule in rules:
+            editor.remove_constraint(model, rule)
     yield
     empty_tables()
-    with psycopg.connect(**login) as owner:
-        for _drop, add, comment in dropped:
-            owner.execute(add)
-            owner.execute(comment)
+    # Not from what the database printed: read again, that is another expression.
+    with owner.schema_editor() as editor:
+        for model, rule in rules:
+            editor.add_constraint(model, rule)
+    with owner.cursor() as cursor:
+        for model in {model for model, _rule in rules}:
+            for statement in guards.comment_statements(model):
+                cursor.execute(statement)
+    owner.close()
 
 
 def attacks(run_id, chance, rounds):
