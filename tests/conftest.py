@@ -147,8 +147,11 @@ def _own_layouts() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_counts() -> None:
-    """All sessions share one Valkey: each counts under a name of its own."""
-    settings.CACHES["default"]["KEY_PREFIX"] = f"test-{os.getpid()}"
+    """All processes share one Valkey; each has a database of its own there, and may empty it."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    number = 2 + int(worker[2:]) % 6 if worker else 8 + os.getpid() % 8
+    shared = settings.CACHES["default"]
+    shared["LOCATION"] = shared["LOCATION"].replace("?db=1", f"?db={number}")
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Signing in under attack: guesses, forged addresses, names that exist and names that do not."""
 
-import statistics
 import time
 
 import pytest
@@ -178,8 +177,8 @@ class TestNames:
 
         known, unknown = zip(*((took("ada"), took("bob")) for _ in range(2)), strict=True)
 
-        # Hashing takes a quarter of a second: leaving it out would show at once.
-        assert abs(statistics.median(known) - statistics.median(unknown)) < 0.1
+        # Hashing is nearly all of it: leaving it out would show at once, on a busy machine too.
+        assert 0.4 < min(known) / min(unknown) < 2.5
 
     def test_of_closed_accounts_are_told_to_their_owners_alone(self, member):
         ada = member("ada")

@@ -191,7 +191,7 @@ HOSTILE = {
     "wrong magic": (lambda path: path.write_bytes(b"PK\3\4" * 200), "not an SQLite database"),
     "cut short": (cut, "damaged|cut short"),
     "view without end": (lambda path: (path.unlink(), never_ending_view(path)), "a view named"),
-    "zeroblob": (swollen_value, "larger than 16,777,216 bytes|cannot be read"),
+    "zeroblob": (swollen_value, "larger than 16,777,216 bytes|SQLite cannot hand the value out"),
 }
 
 

@@ -37,11 +37,13 @@ NO_EVIDENCE = {
     "django_migrations",
     "findings",
     "imports",
+    "parts",
     "purge_kept",
     "retention_guard",
     "run_journeys",
     "run_summaries",
     "schema_info",
+    "shared_values",
 }
 
 
