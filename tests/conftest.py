@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.db import connection, connections
 from django.db.utils import Error as DatabaseError
 from django.test import Client, TransactionTestCase
@@ -147,11 +147,11 @@ def _own_layouts() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_counts() -> None:
-    """All processes share one Valkey; each has a database of its own there, and may empty it."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    number = 2 + int(worker[2:]) % 6 if worker else 8 + os.getpid() % 8
-    shared = settings.CACHES["default"]
-    shared["LOCATION"] = shared["LOCATION"].replace("?db=1", f"?db={number}")
+    """All sessions share one Valkey: each counts under a name of its own."""
+    settings.CACHES["default"]["KEY_PREFIX"] = f"test-{os.getpid()}"
+    # What was imported before this may have made one, under everybody's name.
+    with suppress(AttributeError):
+        del caches["default"]
 
 
 @pytest.fixture(autouse=True)
