@@ -87,6 +87,9 @@ class TestByKeyboardAlone:
         page.keyboard.press("Enter")
 
         panel = page.locator("#selected")
+        expect(panel).to_contain_text("contents withheld")
+        page.get_by_role("button", name="Reveal").focus()
+        page.keyboard.press("Enter")
         expect(panel).to_contain_text("code T-9901 is not in the catalogue")
         expect(panel).to_contain_text("price_line")
         assert "visit=" in page.url
@@ -160,6 +163,8 @@ class TestWithoutScripts:
         plain_page.get_by_role("link", name=re.compile("price_line ?, failed")).first.click()
 
         panel = plain_page.locator("#selected")
+        expect(panel).to_contain_text("contents withheld")
+        plain_page.get_by_role("button", name="Reveal").click()
         expect(panel).to_contain_text("code T-9901 is not in the catalogue")
         panel.get_by_role("link", name="open visit").click()
         plain_page.get_by_role("heading", name="Visit to price_line").wait_for()
