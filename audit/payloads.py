@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _REF = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
+# How the names of files begin that are being written, and when nobody writes them any more.
+_UNFINISHED, _FORGOTTEN_SECONDS = ".", 86_400
 
 
 class PayloadMissing(Exception):
@@ -74,7 +77,7 @@ class PayloadFiles(FileSystemStorage):
     def _save(self, name: str, content: File[Any]) -> str:
         target = Path(self.path(name))
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=_UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as writer:
                 for chunk in content.chunks(_CHUNK):
@@ -94,6 +97,16 @@ class PayloadFiles(FileSystemStorage):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{base}/{name}")  # noqa: PTH108  # a path object costs more than this
+
+    def tidy(self) -> int:
+        """Remove what writers that were killed left a day ago or longer; return how many files."""
+        before, removed = time.time() - _FORGOTTEN_SECONDS, 0
+        for left in Path(self.location).rglob(f"{_UNFINISHED}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if left.is_file() and left.stat().st_mtime < before:
+                    left.unlink()
+                    removed += 1
+        return removed
 
     def sync(self) -> None:
         """Make what was deleted below outlast a crash of the machine."""

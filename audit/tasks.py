@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import current_app, shared_task
+from django.core.files.storage import storages
 from django.db import connection, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
@@ -191,6 +192,8 @@ def sweep() -> int:
     exports.tidy()
     imports.tidy(at=timezone.now())
     parts.tidy()
+    for alias in _stores.patient(["payloads", "seals"]):
+        storages[alias].tidy()
     return len(due) + len(access_due)
 
 
@@ -223,6 +226,8 @@ _unchecked = _Pauses(first=600, longest=600)
 # A bell of one that is being executed finds its worker, and does nothing.
 _purges = _Pauses(first=10, longest=120)
 _unsealed_log = _Pauses(first=60, longest=3_600)
+# Looking through every file is for the night.
+_stores = _Pauses(first=86_400, longest=86_400)
 
 
 def _ring(task: Any, *arguments: str) -> None:

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from django.core.files.storage import storages
 
 from audit import payloads
 from audit.errors import PayloadNotKept
@@ -70,6 +71,18 @@ class TestStore:
             payloads.store(HELLO)
 
         assert [path for path in root.rglob("*") if path.is_file()] == []
+
+    def test_what_a_killed_writer_left_goes_after_a_day(self, root):
+        payloads.store(HELLO)
+        left, being_written = (root / REF[:2] / name for name in (".left", ".new"))
+        for path in (left, being_written):
+            path.write_bytes(b"he")
+        os.utime(left, (0, 0))
+        os.utime(root / REF[:2] / REF, (0, 0))
+
+        assert storages["payloads"].tidy() == 1
+
+        assert {path.name for path in left.parent.iterdir()} == {".new", REF}
 
     def test_writes_a_link_over_and_not_through(self, root, tmp_path):
         victim = tmp_path / "victim"
