@@ -193,7 +193,9 @@ def sweep() -> int:
     imports.tidy(at=timezone.now())
     parts.tidy()
     for alias in _stores.patient(["payloads", "seals"]):
-        storages[alias].tidy()
+        unfinished = getattr(storages[alias], "tidy", None)
+        if unfinished:
+            unfinished()
     return len(due) + len(access_due)
 
 
