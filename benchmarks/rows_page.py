@@ -54,7 +54,7 @@ SELECT run_id, 'out_' || token_id, token_id, 'completed', true, now(), 'output'
 
 def fill(rows: int) -> str:
     """Store one run of this many rows, one token each, two visits a token."""
-    from django.db import connection
+    from django.db import connections
 
     from tests.builders import make_node, make_run, summarise
 
@@ -63,7 +63,7 @@ def fill(rows: int) -> str:
         name: make_node(run, name, kind).node_id
         for name, kind in (("source", "source"), ("transform", "transform"), ("sink", "sink"))
     }
-    with connection.cursor() as cursor:
+    with connections["owner"].cursor() as cursor:
         for statement in FILL.split(";")[:-1]:
             cursor.execute(statement, {"run": run.run_id, "rows": rows, **names})
     summarise(run)
