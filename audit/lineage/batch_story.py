@@ -120,7 +120,7 @@ def explain_batch(*, run_id: str, batch_id: str, after: int | None = None) -> Ba
         RunMismatch: the batch belongs to another run.
     """
     its_own: QuerySet[Any] = Batch.objects.filter(run_id=run_id, batch_id=batch_id)
-    batch = its_own.annotate(run_told=run_beside()).first()
+    batch = its_own.annotate(run_told=run_beside(Batch)).first()
     if batch is None:
         describe_run(run_id=run_id)
         refuse("batch", batch_id, run_id=run_id)

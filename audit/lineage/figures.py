@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import OuterRef, Subquery
-from django.db.models.functions import JSONObject
-
-from audit.models import Row, RunSummary, Token, TokenOutcome
+from audit.models import SUMMARY_VERSION, Row, RunSummary, Token, TokenOutcome
 from audit.vocabulary import Outcome
 
 if TYPE_CHECKING:
@@ -45,6 +42,13 @@ _COUNTS = (
     "unconfirmed",
 )
 _READ = ("pipeline", *_COUNTS, "outcomes_json", "computed_at")
+
+# The figures of run `r`, where they are current, as JSON; `figures_of` reads them.
+FIGURES_TOLD = f"""(
+    SELECT json_build_object({", ".join(f"'{name}', s.{name}" for name in _READ)})
+    FROM run_summaries s
+    WHERE s.run_id = r.run_id AND s.version = {SUMMARY_VERSION} AND s.run_status = r.status
+        AND s.run_completed_at IS NOT DISTINCT FROM r.completed_at)"""  # noqa: S608  # constants
 
 # How far a page counts by itself.
 COUNTED_TO = 10_000
@@ -106,14 +110,8 @@ def read_figures(run_ids: Iterable[str]) -> dict[str, Figures]:
     return {told["run_id"]: _figures(told) for told in summaries.values("run_id", *_READ)}
 
 
-def figures_beside(way: str) -> Subquery:
-    """An annotation that brings the figures of the run `way` leads to; `figures_of` reads it."""
-    summaries = RunSummary.objects.current().filter(run_id=OuterRef(way))
-    return Subquery(summaries.values(told=JSONObject(**{name: name for name in _READ})))
-
-
 def figures_of(told: Mapping[str, Any] | None) -> Figures | None:
-    """What `figures_beside` brought; None while the run is still to be counted."""
+    """What `FIGURES_TOLD` brought; None while the run is still to be counted."""
     if told is None:
         return None
     return _figures({**told, "computed_at": datetime.fromisoformat(told["computed_at"])})

@@ -199,7 +199,7 @@ def _row(run_id: str, row_id: str) -> Any:
     row = (
         Row.objects.filter(run_id=run_id, row_id=row_id)
         .annotate(
-            run_told=run_beside(),
+            run_told=run_beside(Row),
             payload_state=payload_state("source_data_ref"),
             previous_row_id=Subquery(before[:1]),
             next_row_id=Subquery(behind[:1]),

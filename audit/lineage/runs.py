@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Exists, OuterRef, Q, Subquery, Sum
-from django.db.models.functions import JSONObject
+from django.db import connection, models
+from django.db.models import Count, Exists, OuterRef, Q, Sum
+from django.db.models.expressions import RawSQL
 
 from audit.errors import NotRecorded
 from audit.lineage.contents import told
 from audit.lineage.excerpts import SETTINGS_LIMIT, Excerpt, excerpt, reading
-from audit.lineage.figures import Figures, figures_beside, figures_of, read_figures
+from audit.lineage.figures import FIGURES_TOLD, Figures, figures_of, read_figures
 from audit.lineage.findings import FindingGroup, group_findings
 from audit.lineage.refusals import Refusal, refusals_of
 from audit.lineage.seals import first_differences, seal_words
@@ -30,6 +32,15 @@ NAMED_IN_THE_ANSWER = 3
 
 # A filter beside the statuses: whatever the answer line says needs a person.
 NEEDS_A_PERSON = "attention"
+
+
+# Not by the ORM: every page asks this, and putting it together would take longer than asking.
+_TOLD = f"""
+SELECT json_build_object(
+    'status', r.status, 'imported', EXISTS (SELECT FROM imports i WHERE i.run_id = r.run_id),
+    'started_at', r.started_at, 'completed_at', r.completed_at, 'config_hash', r.config_hash,
+    'grade', r.reproducibility_grade, 'export_status', r.export_status, 'figures', {FIGURES_TOLD}
+)::text FROM runs r WHERE r.run_id ="""  # noqa: S608  # constants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,35 +204,35 @@ def explain_run(*, run_id: str) -> RunStory:
 
 
 def describe_run(*, run_id: str) -> RunFacts:
-    """The facts of one run that stand above its rows and tokens. Two queries.
+    """The facts of one run that stand above its rows and tokens. One query.
 
     Raises:
         NotRecorded: there is no such run.
     """
-    # Two plain queries: to put the one of `run_beside` together takes longer than to ask twice.
-    run = _run(run_id)
-    return RunFacts(**_facts(run, read_figures([run_id]).get(run_id)))
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_TOLD} %s", [run_id])
+        found = cursor.fetchone()
+    if found is None:
+        raise NotRecorded("run", run_id)
+    return _told_facts(run_id, found[0])
 
 
-def run_beside() -> Subquery:
-    """An annotation that brings what there is to say of a record's run; `run_of` reads it."""
-    runs = _with_origin(Run.objects.filter(run_id=OuterRef("run_id")))
-    told = JSONObject(
-        status="status",
-        imported="imported",
-        started_at="started_at",
-        completed_at="completed_at",
-        config_hash="config_hash",
-        grade="reproducibility_grade",
-        export_status="export_status",
-        figures=figures_beside("run_id"),
-    )
-    return Subquery(runs.values(told=told))
+def run_beside(model: type[models.Model]) -> RawSQL:
+    """An annotation of a record of this model with what there is to say of its run.
+
+    `run_of` reads it.
+    """
+    key = f"{_TOLD} {model._meta.db_table}.run_id"
+    return RawSQL(key, [], output_field=models.TextField())  # noqa: S611  # a table of ours
 
 
 def run_of(record: Any) -> RunFacts:
     """The facts of its run that were loaded with a record as `run_told`. Costs no query."""
-    told = record.run_told
+    return _told_facts(record.run_id, record.run_told)
+
+
+def _told_facts(run_id: str, text: str) -> RunFacts:
+    told = json.loads(text)
     started, completed = (
         moment and datetime.fromisoformat(moment)
         for moment in (told["started_at"], told["completed_at"])
@@ -229,7 +240,7 @@ def run_of(record: Any) -> RunFacts:
     return RunFacts(
         **{
             **told,
-            "run_id": record.run_id,
+            "run_id": run_id,
             "started_at": started,
             "completed_at": completed,
             "figures": figures_of(told["figures"]),

@@ -208,7 +208,7 @@ def _token(run_id: str, token_id: str) -> Any:
     token = (
         Token.objects.filter(run_id=run_id, token_id=token_id)
         .select_related("row")
-        .annotate(run_told=run_beside(), payload_state=payload_state("row__source_data_ref"))
+        .annotate(run_told=run_beside(Token), payload_state=payload_state("row__source_data_ref"))
         .first()
     )
     if token is None:

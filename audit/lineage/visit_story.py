@@ -97,7 +97,9 @@ def explain_visit(*, run_id: str, state_id: str) -> VisitStory:
     ).order_by("-attempt")
     state = (
         states.filter(run_id=run_id, state_id=state_id)
-        .annotate(run_told=run_beside(), last_attempt=Subquery(there.values("attempt")[:1]))
+        .annotate(
+            run_told=run_beside(NodeState), last_attempt=Subquery(there.values("attempt")[:1])
+        )
         .annotate(**{k: v for name in _LONG for k, v in reading(name, limit=ERROR_LIMIT).items()})
         .first()
     )

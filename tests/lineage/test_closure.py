@@ -83,7 +83,7 @@ class TestGatherClosure:
         cost = count_queries(lambda: closure_of(small.tokens[0]))
         more = count_queries(lambda: closure_of(wide.tokens[0]))
 
-        assert (cost, more) == (7, 9)
+        assert (cost, more) == (6, 8)
 
     def test_groups_equal_siblings_of_a_wide_fan_out(self):
         world = make_world(rows=1)
