@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -31,7 +31,8 @@ UPDATE parts SET
     lease_until = clock_timestamp() + %(lease)s * interval '1 second'
 WHERE job = %(job)s AND number = (
     SELECT number FROM parts
-    WHERE job = %(job)s AND made_json IS NULL AND (%(number)s IS NULL OR number = %(number)s)
+    WHERE job = %(job)s AND made_json IS NULL AND (%(wanted)s IS NULL OR number = %(wanted)s)
+        AND number IS DISTINCT FROM %(number)s
         AND (lease_until IS NULL OR lease_until < clock_timestamp())
     ORDER BY CASE WHEN %(last)s THEN -number ELSE number END LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING number, token, fence, records, what_json,
@@ -47,6 +48,9 @@ _FINISH = """
 UPDATE parts SET made_json = %(made)s, lease_owner = NULL, lease_until = NULL
 WHERE job = %(job)s AND number = %(number)s AND token = %(token)s AND made_json IS NULL
 """
+
+# Both at once: of a job in many parts this is half the statements.
+_FINISH_AND_TAKE = f"WITH finished AS ({_FINISH}) {_TAKE}"
 
 _LET_GO = """
 UPDATE parts SET lease_owner = NULL, lease_until = NULL
@@ -104,23 +108,33 @@ def open_parts(*, job: str, work: Iterable[Work]) -> str:
 
 def take(*, job: str, owner: str, number: int | None = None, last: bool = False) -> Taken | None:
     """Take a part that nobody has: the first one, the last one, or the one with this number."""
+    of_all = {"job": job, "owner": owner, "wanted": number, "last": last, "number": None}
+    return _take(_TAKE, of_all)
+
+
+def finish(part: Taken, made: Mapping[str, Any]) -> None:
+    """Tell what a part came to; whoever was first is believed."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            _TAKE,
-            {
-                "job": job,
-                "owner": owner,
-                "number": number,
-                "last": last,
-                "lease": settings.LANDSCAPE_EXPORT_LEASE,
-            },
-        )
+        cursor.execute(_FINISH, {**_mine(part), "made": json.dumps(made)})
+
+
+def finish_and_take(part: Taken, made: Mapping[str, Any], *, owner: str) -> Taken | None:
+    """Tell what a part came to, and take the first one that nobody has. One statement."""
+    told = {**_mine(part), "made": json.dumps(made), "owner": owner, "wanted": None, "last": False}
+    following = _take(_FINISH_AND_TAKE, told)
+    # A statement counts what was made before it.
+    return following and replace(following, made=following.made + part.records)
+
+
+def _take(statement: str, values: Mapping[str, Any]) -> Taken | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {**values, "lease": settings.LANDSCAPE_EXPORT_LEASE})
         found = cursor.fetchone()
     if found is None:
         return None
     number, token, fence, records, what, more, done = found
     return Taken(
-        job=job,
+        job=values["job"],
         number=number,
         token=token,
         fence=fence,
@@ -129,12 +143,6 @@ def take(*, job: str, owner: str, number: int | None = None, last: bool = False)
         more=more,
         made=done,
     )
-
-
-def finish(part: Taken, made: Mapping[str, Any]) -> None:
-    """Tell what a part came to; whoever was first is believed."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FINISH, {**_mine(part), "made": json.dumps(made)})
 
 
 def let_go(part: Taken) -> None:

@@ -172,11 +172,12 @@ class _Hand(threading.Thread):
             connection.close()
 
     def _make_all(self) -> None:
+        me = "who seals"
         while True:
-            part = parts.take(job=self._job, owner="who seals")
-            if part is not None:
-                parts.finish(part, _made(part.what, partial(self._hear, part.made)))
-                continue
+            part = parts.take(job=self._job, owner=me)
+            while part is not None:
+                made = _made(part.what, partial(self._hear, part.made))
+                part = parts.finish_and_take(part, made, owner=me)
             self.made = parts.made(job=self._job)
             if len(self.made) == len(self._work):
                 return

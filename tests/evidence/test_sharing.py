@@ -263,6 +263,17 @@ class TestParts:
         assert take() == (1, False)
         assert take() is None
 
+    def test_the_next_one_is_another_even_after_the_lease(self, settings):
+        settings.LANDSCAPE_EXPORT_LEASE = 0
+        parts.open_parts(job="j", work=[parts.Work(records=n + 1, what={}) for n in range(2)])
+        first = parts.take(job="j", owner="w")
+
+        second = parts.finish_and_take(first, {"a": 1}, owner="w")
+
+        assert (second.number, second.made) == (1, first.records)
+        assert parts.finish_and_take(second, {"a": 2}, owner="w") is None
+        assert parts.made(job="j") == {0: {"a": 1}, 1: {"a": 2}}
+
     def test_are_given_back_by_who_has_them_only(self):
         token = parts.open_parts(job="j", work=[parts.Work(records=1, what={})])
         first = parts.take(job="j", owner="a")
