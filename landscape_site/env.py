@@ -3,16 +3,29 @@
 Every name begins with LANDSCAPE_ and stands in docs/settings.md; a test compares the two.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from environs import Env, validate
+from environs import Env, EnvError, validate
 
 from landscape_site.services import POSTGRES, VALKEY
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+# Characters of the column in which identities name their issuer.
+_LONGEST_ISSUER = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityProvider:
+    """Who says who people are, and what we are called there (OpenID Connect)."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    name: str
+    """What stands on the button."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +53,7 @@ class Environment:
     import_quota_mb: int
     require_mfa: bool
     trusted_proxies: int
+    oidc: IdentityProvider | None
 
     @property
     def private_services(self) -> tuple[str, ...]:
@@ -94,7 +108,36 @@ def read() -> Environment:
         trusted_proxies=env.int(
             "LANDSCAPE_TRUSTED_PROXIES", default=0, validate=validate.Range(min=0, max=10)
         ),
+        oidc=_identity_provider(env, plain_http=debug),
     )
+
+
+def _identity_provider(env: Env, *, plain_http: bool) -> IdentityProvider | None:
+    issuer = env.str("LANDSCAPE_OIDC_ISSUER", default="")
+    if not issuer:
+        return None
+    # Identities are kept under the issuer's name: what is told apart here must be there as well.
+    if not issuer.startswith(("https://", *(["http://"] if plain_http else []))):
+        raise EnvError("LANDSCAPE_OIDC_ISSUER must be an https:// address.")
+    if len(issuer) > _LONGEST_ISSUER:
+        raise EnvError(f"LANDSCAPE_OIDC_ISSUER is longer than {_LONGEST_ISSUER} characters.")
+    client_id = env.str("LANDSCAPE_OIDC_CLIENT_ID", default="")
+    secret = env.str("LANDSCAPE_OIDC_CLIENT_SECRET", default="")
+    file = env.str("LANDSCAPE_OIDC_CLIENT_SECRET_FILE", default="")
+    if file and not secret:
+        try:
+            secret = Path(file).read_text().strip()
+        except OSError as error:
+            raise EnvError(
+                f"LANDSCAPE_OIDC_CLIENT_SECRET_FILE cannot be read: {error.strerror}."
+            ) from error
+    if not (client_id and secret):
+        raise EnvError(
+            "LANDSCAPE_OIDC_ISSUER is set, and needs LANDSCAPE_OIDC_CLIENT_ID and"
+            " LANDSCAPE_OIDC_CLIENT_SECRET or LANDSCAPE_OIDC_CLIENT_SECRET_FILE."
+        )
+    name = env.str("LANDSCAPE_OIDC_NAME", default="") or str(urlsplit(issuer).hostname)
+    return IdentityProvider(issuer=issuer, client_id=client_id, client_secret=secret, name=name)
 
 
 def _beside(broker: str) -> str:

@@ -70,6 +70,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
     "allauth.usersessions",
     "csp",
     "rest_framework",
@@ -234,12 +235,19 @@ ACCOUNT_RATE_LIMITS = {
     "login_failed": "10/15m/key,20/1h/ip",
     # A browser in which the same person has signed in before: nobody else can use it up.
     "login_failed_known": "10/15m/key",
+    # Refusals of what an identity provider says: how many are kept, not how many are made.
+    "oidc_refused": "20/1h/ip",
 }
 ALLAUTH_TRUSTED_PROXY_COUNT = ENV.trusted_proxies
 LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = LOGIN_URL
 ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
+
+# Who people are may also be said elsewhere; None where nobody is asked (`accounts.oidc`).
+IDENTITY_PROVIDER = ENV.oidc
+SOCIALACCOUNT_ADAPTER = "landscape_site.accounts.oidc.Newcomers"
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
 
 # Whoever approves, administers or is a superuser needs a second factor; what cannot be undone
 # asks for a proof that is not older than a quarter of an hour.

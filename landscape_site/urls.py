@@ -4,16 +4,22 @@ from allauth.account import views as accounts
 from allauth.mfa.base import views as factors
 from allauth.mfa.recovery_codes import views as recovery_codes
 from allauth.mfa.totp import views as totp
+from django.conf import settings
 from django.urls import include, path
 from django.views.decorators.cache import never_cache
 
 from audit.admin import desk
 from audit.views import person
 
+_PROVIDER = settings.IDENTITY_PROVIDER
+_login = accounts.LoginView.as_view(
+    extra_context={"identity_provider": _PROVIDER.name if _PROVIDER else ""}
+)
+
 # A choice of allauth's addresses. Signing up and recovering a password by mail are not among
 # them: an administrator makes accounts, and a stranger finds one page only.
 account_urls = [
-    path("login/", accounts.login, name="account_login"),
+    path("login/", _login, name="account_login"),
     path("logout/", accounts.logout, name="account_logout"),
     path("inactive/", accounts.account_inactive, name="account_inactive"),
     path("reauthenticate/", accounts.reauthenticate, name="account_reauthenticate"),
@@ -35,6 +41,11 @@ account_urls = [
         name="mfa_generate_recovery_codes",
     ),
 ]
+
+if _PROVIDER:
+    from landscape_site.accounts import oidc
+
+    account_urls = [*oidc.urls, *account_urls]
 
 # Secrets are shown among them: no browser and no proxy keeps a copy.
 for pattern in account_urls:

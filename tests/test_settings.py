@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.urls import reverse
+from environs import EnvError
 
+from landscape_site import env
 from landscape_site.places import Places
 from tests.running import MANAGE, ROOT, run
 
@@ -164,6 +166,66 @@ class TestProduction:
         assert "Traceback" not in said
 
 
+class TestIdentityProvider:
+    """Routed and shown where all of it is set; half of it is refused."""
+
+    CLIENT = {
+        "LANDSCAPE_OIDC_ISSUER": "https://id.example/realm",
+        "LANDSCAPE_OIDC_CLIENT_ID": "landscape",
+        "LANDSCAPE_OIDC_CLIENT_SECRET": "between us",
+    }
+
+    def known(self, monkeypatch, **given):
+        for name, value in (self.CLIENT | given).items():
+            monkeypatch.setenv(name, value)
+        return env.read().oidc
+
+    def test_is_nobody_unless_it_is_named(self, monkeypatch):
+        assert self.known(monkeypatch, LANDSCAPE_OIDC_ISSUER="") is None
+
+    def test_is_described_and_its_secret_is_not(self, monkeypatch, tmp_path):
+        (tmp_path / "secret").write_text("of a file\n")
+        file = {"LANDSCAPE_OIDC_CLIENT_SECRET_FILE": str(tmp_path / "secret")}
+
+        told = self.known(monkeypatch)
+        of_a_file = self.known(monkeypatch, LANDSCAPE_OIDC_CLIENT_SECRET="", **file)
+
+        assert (told.name, told.client_secret) == ("id.example", "between us")
+        assert of_a_file.client_secret == "of a file"
+        assert "between us" not in repr(told)
+
+    @pytest.mark.parametrize(
+        ("wrong", "told"),
+        [
+            ({"LANDSCAPE_OIDC_CLIENT_ID": ""}, "CLIENT_ID"),
+            ({"LANDSCAPE_OIDC_CLIENT_SECRET": ""}, "CLIENT_SECRET"),
+            ({"LANDSCAPE_OIDC_ISSUER": "id.example"}, "https://"),
+            ({"LANDSCAPE_OIDC_ISSUER": "http://id.example", "LANDSCAPE_DEBUG": "false"}, "https:"),
+            ({"LANDSCAPE_OIDC_ISSUER": f"https://{'x' * 200}"}, "longer than 200"),
+            (
+                {
+                    "LANDSCAPE_OIDC_CLIENT_SECRET": "",
+                    "LANDSCAPE_OIDC_CLIENT_SECRET_FILE": "/nowhere/at/all",
+                },
+                "No such file",
+            ),
+        ],
+        ids=str,
+    )
+    def test_is_refused_where_half_is_said(self, monkeypatch, wrong, told):
+        with pytest.raises(EnvError, match=told) as caught:
+            self.known(monkeypatch, **wrong)
+
+        assert "between us" not in str(caught.value)
+
+    def test_is_routed_once_it_is_set(self, tmp_path):
+        asked = "__import__('django').setup() or __import__('django.urls').urls.reverse('{}')"
+
+        routed = ask(tmp_path, asked.format("account_oidc_callback"), **self.CLIENT)
+
+        assert routed == "/accounts/oidc/callback/"
+
+
 class TestSettingsPage:
     """docs/settings.md lists what the code reads, and nothing else."""
 
@@ -191,7 +253,9 @@ class TestAccess:
         assert answer.status_code == 302
         assert answer["Location"].startswith(f"{settings.LOGIN_URL}?next=")
 
-    @pytest.mark.parametrize("path", ["signup/", "password/reset/", "email/", "login/code/"])
+    @pytest.mark.parametrize(
+        "path", ["signup/", "password/reset/", "email/", "login/code/", "oidc/", "social/"]
+    )
     def test_has_no_way_to_make_or_recover_an_account(self, client, path):
         assert client.get(f"/accounts/{path}").status_code == 404
 

@@ -254,12 +254,15 @@ class TestEnvironmentOfChildren:
             "LANDSCAPE_OWNER_DATABASE_URL": "the owner's",
             "LANDSCAPE_ADMIN_PASSWORD": "secret",
         }
+        client = {"LANDSCAPE_OIDC_ISSUER": "x", "LANDSCAPE_OIDC_CLIENT_SECRET": "only the web's"}
 
         assert up.environment_for("web", own) == {
             "PATH": "/bin",
             "LANDSCAPE_DATABASE_URL": "the application's",
             "LANDSCAPE_ROLE": "web",
         }
+        assert up.environment_for("web", client) == client | {"LANDSCAPE_ROLE": "web"}
+        assert up.environment_for("worker", client) == {"LANDSCAPE_ROLE": "worker"}
 
 
 class TestImports:

@@ -91,8 +91,16 @@ class People(DefaultAccountAdapter):
         super().login(request, user)
 
     def is_reauthentication_required(self, *, app: str, **_kwargs: Any) -> bool:  # noqa: ARG002
-        """Whatever asks is content with what `fresh` doors are content with."""
-        return not credentials.is_fresh(context.request, at=timezone.now())
+        """Whatever asks is content with what `fresh` doors are content with.
+
+        Who has neither password nor second factor here can only sign in anew; allauth would let
+        them through.
+        """
+        if credentials.is_fresh(context.request, at=timezone.now()):
+            return False
+        if not self.get_reauthentication_methods(context.request.user):
+            raise ImmediateHttpResponse(credentials.ask_again(context.request))
+        return True
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
         """Who has a second factor confirms with it, and with nothing less."""

@@ -47,6 +47,12 @@ _TICK = 0.5
 _ONLY_FOR_UP = {"LANDSCAPE_OWNER_DATABASE_URL", "LANDSCAPE_ADMIN_PASSWORD"}
 # The web process serves strangers: it never signs.
 _NOT_FOR_WEB = {"LANDSCAPE_SIGNING_KEY"}
+# The others sign nobody in.
+_ONLY_FOR_WEB = {
+    "LANDSCAPE_OIDC_ISSUER",
+    "LANDSCAPE_OIDC_CLIENT_SECRET",
+    "LANDSCAPE_OIDC_CLIENT_SECRET_FILE",
+}
 
 
 class Command(BaseCommand):
@@ -215,7 +221,7 @@ def _background(name: str, command: list[str]) -> Child:
 
 def environment_for(role: str, own: Mapping[str, str]) -> dict[str, str]:
     """What a child may know: everything but what only `up` needs, or only who signs."""
-    withheld = _ONLY_FOR_UP | (_NOT_FOR_WEB if role == "web" else set())
+    withheld = _ONLY_FOR_UP | (_NOT_FOR_WEB if role == "web" else _ONLY_FOR_WEB)
     kept = {name: value for name, value in own.items() if name not in withheld}
     return kept | {"LANDSCAPE_ROLE": role}
 
