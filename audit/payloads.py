@@ -85,8 +85,10 @@ class PayloadFiles(FileSystemStorage):
                 writer.flush()
                 os.fsync(writer.fileno())
             Path(temporary).rename(target)
-        except BaseException:
+        except BaseException as error:
             Path(temporary).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                error.filename = error.filename or temporary  # a full disk does not say where
             raise
         sync_folder(target.parent)
         return name

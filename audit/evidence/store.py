@@ -102,14 +102,14 @@ class Packing:
 
     def end(self) -> Segment:
         """Keep what came: the hashes first, so that they are wherever the text is."""
-        self._file.write(self._packer.flush())
-        packed = self._file.tell()
-        self._file.seek(0)
         name = self._digest.hexdigest()
-        _save(_place("leaves", name), ContentFile(b"".join(self._leaves)))
-        _save(_place("tiles", name), ContentFile(b"".join(self._tiles)))
-        _save(_place("segments", name), File(self._file))
-        self._file.close()
+        with self._file:
+            self._file.write(self._packer.flush())
+            packed = self._file.tell()
+            self._file.seek(0)
+            _save(_place("leaves", name), ContentFile(b"".join(self._leaves)))
+            _save(_place("tiles", name), ContentFile(b"".join(self._tiles)))
+            _save(_place("segments", name), File(self._file))
         whole = len(self._leaves) == SEGMENT
         return Segment(
             records=len(self._leaves),

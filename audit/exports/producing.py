@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from django.conf import settings
@@ -29,7 +30,6 @@ from audit.exports.writing import export_run
 from audit.vocabulary import ExportStep
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
     from audit.evidence.sharing import Call
@@ -273,9 +273,12 @@ def _let_go(claim: Claim, error: Exception, folder: Path, beat: Heartbeat) -> No
 def _told(error: Exception, folder: Path, beat: Heartbeat) -> tuple[str, str]:
     """What went wrong, as a word and as a sentence with numbers."""
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        disk = shutil.disk_usage(folder)
+        # What is sealed may lie on another disk.
+        place = Path(error.filename).parent if error.filename else folder
+        disk = shutil.disk_usage(place)
+        told = folder.parent.parent if place.is_relative_to(folder) else place
         return "disk_full", (
-            f"There is no room on the disk of {folder.parent.parent}: {disk.free:,} of "
+            f"There is no room on the disk of {told}: {disk.free:,} of "
             f"{disk.total:,} bytes are free without what this attempt wrote. {beat.told}."
         )
     if isinstance(error, DatabaseError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -304,24 +305,34 @@ class TestCancelled:
 
 
 class TestDiskFull:
-    def test_says_so_with_numbers_and_is_made_when_there_is_room(self, run, settings, tmp_path):
+    @pytest.mark.parametrize(
+        ("folder", "room"), [("seals", 0), ("exports", 0), ("exports", 8_192), ("exports", 28_672)]
+    )
+    def test_says_so_with_numbers_and_is_made_when_there_is_room(
+        self, run, settings, tmp_path, folder, room
+    ):
+        """Before anything is sealed, before the file is begun, while it grows, near its end."""
         export = ask(run)
-        wanted = control(export, tmp_path / "control")
-        with small_disk(Path(settings.LANDSCAPE_VAR) / "exports", 1):
-            filler = fill(Path(settings.LANDSCAPE_VAR) / "exports")
-            os.truncate(filler, filler.stat().st_size - 8_192)
+        small = Path(settings.LANDSCAPE_VAR) / folder
+        with small_disk(small, 1):
+            filler = fill(small)
+            os.truncate(filler, filler.stat().st_size - room)
             exports.produce(export_id=export.pk, owner="w")
             export.refresh_from_db()
             assert (export.status, export.error_code) == (Status.WAITING, "disk_full")
-            assert "bytes are free" in export.error_text
-            exports.tidy()
-            assert lying(settings) == ["filler"]
+            free, size = re.search(
+                r": ([\d,]+) of ([\d,]+) bytes are free", export.error_text
+            ).groups()
+            assert size == "1,048,576"
+            assert len(free) <= len(size)
+            lying(settings)
+            assert [path.name for path in small.rglob("*") if path.is_file()] == ["filler"]
             filler.unlink()
 
             until(lambda: exports.produce(export_id=export.pk, owner="w"))
 
             export.refresh_from_db()
-            published_once(export, wanted, settings)
+            published_once(export, control(export, tmp_path / "control"), settings)
 
 
 class TestDatabaseCut:
