@@ -5,17 +5,14 @@ import re
 import signal
 import socket
 from dataclasses import replace
-from urllib.parse import quote
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
 
 from audit.vocabulary import Role
-from landscape_site import postgres
 from landscape_site.management.commands import up
 from landscape_site.places import Places
-from landscape_site.services import held
 from tests.builders import make_run
 from tests.running import command, connect, environment_of, run, servers, until
 
@@ -117,62 +114,6 @@ class TestUp:
         assert "given by somebody" not in "".join(site.said)
         assert environments
         assert not [one for one in environments if b"given by somebody" in one]
-
-
-class TestProduction:
-    """The same command with a database of somebody's own, here a private one in disguise."""
-
-    @pytest.fixture
-    def environment(self, tmp_path):
-        var = tmp_path / "elsewhere"
-        with held(var, durable=False):
-            host = quote(str(Places(var).sockets), safe="")
-            url = {
-                login: f"postgresql://{login}:{Places(var).password(login).read_text()}@{host}"
-                f"/{postgres.DATABASE}"
-                for login in (postgres.APPLICATION_LOGIN, postgres.OWNER_LOGIN)
-            }
-            yield {
-                "LANDSCAPE_DEBUG": "false",
-                "LANDSCAPE_SECRET_KEY": "0123456789-abcdefghijklmnopqrstuvwxyz-0123456789-ABCDEF",
-                "LANDSCAPE_ALLOWED_HOSTS": "landscape.example",
-                "LANDSCAPE_DATABASE_URL": url[postgres.APPLICATION_LOGIN],
-                "LANDSCAPE_OWNER_DATABASE_URL": url[postgres.OWNER_LOGIN],
-                "LANDSCAPE_BROKER_URL": f"redis+socket://{Places(var).queue_socket}",
-            }
-
-    def test_migrates_serves_and_starts_no_services(self, start, environment):
-        site = start(**environment)
-        site.wait_for("the administrator is")
-        site.wait_for("Landscape is ready")
-
-        plain = site.answer("accounts/login/", host="landscape.example")
-        behind_proxy = site.answer(
-            "accounts/login/", host="landscape.example", forwarded_proto="https"
-        )
-        stranger = site.answer("accounts/login/", host="other.example", forwarded_proto="https")
-        environments = [environment_of(pid) for pid in site.web_processes()]
-        assert site.stop() == 0
-
-        assert plain.status == 301
-        assert plain.headers["Location"] == "https://landscape.example/accounts/login/"
-        assert behind_proxy.status == 200
-        assert "max-age=31536000" in behind_proxy.headers["Strict-Transport-Security"]
-        assert "; Secure" in behind_proxy.headers["Set-Cookie"]
-        assert stranger.status == 400
-        assert environments
-        assert not [one for one in environments if b"LANDSCAPE_OWNER_DATABASE_URL" in one]
-        assert not (site.var / "postgres").exists()
-        assert not (site.var / "valkey").exists()
-
-    def test_refuses_a_database_that_nobody_has_migrated(self, tmp_path, environment):
-        del environment["LANDSCAPE_OWNER_DATABASE_URL"]
-
-        code, said = run(tmp_path / "var", "up", "--port", "0", **environment)
-
-        assert code == 1
-        assert "schema_info" in said
-        assert "Traceback" not in said
 
 
 class TestListen:

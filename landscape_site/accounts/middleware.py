@@ -55,7 +55,7 @@ _OPEN = frozenset(
 
 
 class Hardened:
-    """Refuses bodies that nobody needs, and adds the header for which Django has no setting.
+    """Refuses what nobody needs, and adds the header for which Django has no setting.
 
     A body that is larger than a form of ours is refused by its announced length, before a byte
     of it is read. Uploads of files are another kind of body: they go to disk, and whoever takes
@@ -72,6 +72,9 @@ class Hardened:
         return answer
 
     def _refusal(self, request: HttpRequest) -> HttpResponse | None:
+        if request.method == "TRACE":
+            # It tells a request back, cookies included.
+            return _plain(405, "Nothing here is traced.")
         is_upload = request.content_type == "multipart/form-data"
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         try:

@@ -26,7 +26,7 @@ ACTORS = ("stranger", "nobody", *Role.values, "superuser")
 # Keys that are numbers.
 NUMBERS = ("plan_id", "session_id")
 # What no route of ours takes, whoever asks; strangers are sent to the login first.
-OTHERS = ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+OTHERS = ("PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def read_table():

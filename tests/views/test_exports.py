@@ -241,6 +241,23 @@ class TestDownload:
         event = AccessEvent.objects.get()
         assert (event.user_id, event.object_id) == (somebody.pk, ready.pk)
 
+    @pytest.mark.django_db(transaction=True)
+    def test_has_a_name_of_ours_whatever_the_run_is_called(self, exporter, somebody):
+        hostile = 'r"; x=\r\nSet-Cookie: evil=1\r\n\r\n\u202e\u2028\u2603/../..\\%0d%0a'
+        run = make_world(run_id=hostile).run
+        export = ask(somebody, run)
+        exports.produce(export_id=export.pk, owner="w")
+
+        answer = self.get(exporter, export)
+
+        assert answer.status_code == 200
+        named = re.fullmatch(
+            r'attachment; filename="([\w.-]+\.zip)"', answer["Content-Disposition"]
+        )
+        assert named[1].isascii()
+        assert b"".join(answer.streaming_content)[:2] == b"PK"
+        assert "evil" not in answer.cookies
+
     @pytest.mark.parametrize(
         ("asked", "start", "end"),
         [("bytes=0-9", 0, 10), ("bytes=100-", 100, None), ("bytes=-7", -7, None)],
