@@ -412,6 +412,7 @@ def make_purged(*refs: str) -> PurgePlan:
         runs=0,
         digest=digest_,
         kept_json="{}",
+        goes_json="{}",
         inline_json="{}",
     )
     mine.update(

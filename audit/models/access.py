@@ -87,6 +87,11 @@ class AccessEvent(models.Model):
                 name="access_events_by_kind",
                 reason="The access log filtered by kind of object.",
             ),
+            ReasonedIndex(
+                fields=["at", "event_id"],
+                name="access_events_by_time",
+                reason="The access log of some days, however long ago.",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -60,6 +60,11 @@ class Finding(models.Model):
                 name="findings_by_record",
                 reason="The token and row pages: what was found about this record.",
             ),
+            ReasonedIndex(
+                fields=["level", "-finding_id"],
+                name="findings_by_level",
+                reason="The desk's list of findings by level: errors are rare.",
+            ),
         ]
 
     def __str__(self) -> str:

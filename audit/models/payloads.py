@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from audit.models.fields import finite, instant_field, none_null, one_of, word_field
+from audit.models.fields import ReasonedIndex, finite, instant_field, none_null, one_of, word_field
 from audit.vocabulary import PayloadState
 
 
@@ -44,6 +44,15 @@ class Payload(models.Model):
                 violation_error_message="What was purged says when, and under which plan.",
             ),
             finite("recorded_at", "purged_at", name="payloads_times_finite"),
+        ]
+        indexes = [
+            ReasonedIndex(
+                fields=["state", "content_hash"],
+                name="payloads_not_available",
+                # What is there is most of it: recording writes no second index.
+                condition=~models.Q(state=PayloadState.AVAILABLE),
+                reason="The desk's list of payloads by state: what is not there is rare.",
+            ),
         ]
 
     def __str__(self) -> str:

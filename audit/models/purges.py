@@ -76,6 +76,9 @@ class PurgePlan(models.Model):
     # The policies as they were, and what stays by rule: {rule: [payloads, bytes]}.
     policies_json = text_field()
     kept_json = text_field(null=True)
+    # What goes by policy, and what was skipped so far by rule: {id or rule: [payloads, bytes]}.
+    goes_json = text_field(null=True)
+    skipped_json = text_field(null=True)
     # Inline texts of the runs concerned, which no purge takes away: {"table.column": values}.
     inline_json = text_field(null=True)
     items = models.BigIntegerField(null=True)
@@ -111,7 +114,9 @@ class PurgePlan(models.Model):
             one_of("status", PlanStatus, name="purge_plans_status_known"),
             models.CheckConstraint(
                 condition=Q(status=PlanStatus.DRAFTING)
-                | none_null(["items", "bytes", "runs", "digest", "kept_json", "inline_json"]),
+                | none_null(
+                    ["items", "bytes", "runs", "digest", "kept_json", "goes_json", "inline_json"]
+                ),
                 name="purge_plans_list_fixed",
                 violation_error_message="A plan that can be seen has its list, and a digest of it.",
             ),
@@ -335,6 +340,11 @@ class PayloadPurge(models.Model):
                 fields=["plan_id", "run_id"],
                 name="payload_purges_by_plan",
                 reason="The end of a plan: which runs have to be sealed anew?",
+            ),
+            ReasonedIndex(
+                fields=["run_id", "purged_at"],
+                name="payload_purges_by_run",
+                reason="The sweeper and the desk's jobs: was a run purged since it was sealed?",
             ),
         ]
 

@@ -122,6 +122,8 @@ MUTABLE_COLUMNS: dict[type[models.Model], tuple[str, ...]] = {
     PurgePlan: (
         "status",
         "kept_json",
+        "goes_json",
+        "skipped_json",
         "inline_json",
         "items",
         "bytes",

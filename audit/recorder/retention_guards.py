@@ -181,8 +181,8 @@ BEGIN
         RETURN NEW;
     END IF;
     IF OLD.status <> 'drafting' AND (OLD.items, OLD.bytes, OLD.runs, OLD.digest, OLD.kept_json,
-            OLD.inline_json) IS DISTINCT FROM (NEW.items, NEW.bytes, NEW.runs, NEW.digest,
-            NEW.kept_json, NEW.inline_json) THEN
+            OLD.goes_json, OLD.inline_json) IS DISTINCT FROM (NEW.items, NEW.bytes, NEW.runs,
+            NEW.digest, NEW.kept_json, NEW.goes_json, NEW.inline_json) THEN
         RAISE EXCEPTION 'the list of plan % is fixed', OLD.plan_id USING ERRCODE = '{RETENTION}';
     END IF;
     IF OLD.status = 'drafting' THEN

@@ -46,16 +46,22 @@ _MAY_GO_ON = """
                     AND e.kind = 'checkpoints_released')
 """
 
-_HELD = """
-    h.status <> 'released' AND (h.scope = 'everything'
-        OR (h.scope = 'run' AND h.scope_value = r.run_id)
-        OR (h.scope = 'pipeline' AND (h.scope_value = r.config_hash
-            OR h.scope_value = landscape_pipeline(r.settings_json))))
-"""
-
+# What decides, read once and not for every run.
 _IN_FORCE = """
+in_force AS MATERIALIZED (
     SELECT * FROM (SELECT DISTINCT ON (name) * FROM retention_policies
                    ORDER BY name, version DESC) newest WHERE NOT ended
+), held AS MATERIALIZED (
+    SELECT * FROM legal_holds WHERE status <> 'released'
+), by_pipeline AS MATERIALIZED (
+    SELECT 1 FROM in_force WHERE scope = 'pipeline'
+    UNION ALL SELECT 1 FROM held WHERE scope = 'pipeline'
+)
+"""
+
+_HOLDS = """
+    h.scope = 'everything' OR (h.scope = 'run' AND h.scope_value = r.run_id)
+    OR (h.scope = 'pipeline' AND h.scope_value IN (r.config_hash, n.pipeline))
 """
 
 # What each run says of its payloads: a rank among the rules, and what it rests on.
@@ -81,8 +87,12 @@ verdicts AS MATERIALIZED (
                     AND e.status IN {_LIVE_EXPORTS}) AS in_use,
             r.completed_at + p.delete_after_days * interval '1 day' AS due_at
         FROM runs r
+        CROSS JOIN LATERAL (
+            -- Settings are long: read only where a pipeline has to be known, and then once.
+            SELECT CASE WHEN EXISTS (SELECT 1 FROM by_pipeline)
+                THEN landscape_pipeline(r.settings_json) END AS pipeline OFFSET 0) n
         LEFT JOIN LATERAL (
-            SELECT min(h.hold_id) AS hold_id FROM legal_holds h WHERE {_HELD}) h ON true
+            SELECT min(h.hold_id) AS hold_id FROM held h WHERE {_HOLDS}) h ON true
         LEFT JOIN LATERAL (
             SELECT max(p.keep_days) AS keep_days, min(p.delete_after_days) AS delete_after_days,
                 (array_agg(p.policy_id ORDER BY p.keep_days DESC, p.policy_id))[1] AS keep_policy,
@@ -90,8 +100,8 @@ verdicts AS MATERIALIZED (
                     AS delete_policy
             FROM in_force p
             WHERE p.scope = 'all' OR (p.scope = 'status' AND p.scope_value = r.status)
-                OR (p.scope = 'pipeline' AND (p.scope_value = r.config_hash
-                    OR p.scope_value = landscape_pipeline(r.settings_json)))) p ON true
+                OR (p.scope = 'pipeline'
+                    AND p.scope_value IN (r.config_hash, n.pipeline))) p ON true
         {{of_runs}}
     ) v
 )
@@ -100,8 +110,7 @@ verdicts AS MATERIALIZED (
 # What nothing refers to.
 _ORPHANS = """
 orphans AS (
-    SELECT (SELECT min(hold_id) FROM legal_holds
-            WHERE status <> 'released' AND scope = 'everything') AS hold_id,
+    SELECT (SELECT min(hold_id) FROM held WHERE scope = 'everything') AS hold_id,
         max(keep_days) AS keep_days, min(delete_after_days) AS delete_after_days,
         (array_agg(policy_id ORDER BY keep_days DESC, policy_id))[1] AS keep_policy,
         (array_agg(policy_id ORDER BY delete_after_days, policy_id))[1] AS delete_policy
@@ -177,14 +186,14 @@ def decide_everything(*, at: datetime) -> None:
         cursor.execute("DROP TABLE IF EXISTS pg_temp.said, pg_temp.decided")
         cursor.execute(
             "CREATE TEMPORARY TABLE said ON COMMIT DROP AS "
-            f"WITH in_force AS ({_IN_FORCE}), {verdicts} SELECT row_number() OVER ()::int "
+            f"WITH {_IN_FORCE}, {verdicts} SELECT row_number() OVER ()::int "
             f"AS run_number, run_id, {_BEST} AS best, hold_id, due_at FROM verdicts v",
             {"at": at},
         )
         cursor.execute("ANALYZE said")
         cursor.execute(
             f"CREATE TEMPORARY TABLE decided ON COMMIT DROP AS "
-            f"WITH in_force AS ({_IN_FORCE}), {_ORPHANS} {decided} ORDER BY p.content_hash",
+            f"WITH {_IN_FORCE}, {_ORPHANS} {decided} ORDER BY p.content_hash",
             {"at": at},
         )
 
@@ -193,7 +202,7 @@ def runs_by_rank() -> str:
     """How many runs each rule decides about, and when the first of them is due; takes `at`."""
     verdicts = _VERDICTS.format(of_runs="")
     return (
-        f"WITH in_force AS ({_IN_FORCE}), {verdicts} "
+        f"WITH {_IN_FORCE}, {verdicts} "
         "SELECT rank, count(*), min(due_at) FROM verdicts GROUP BY rank ORDER BY rank DESC"
     )
 
@@ -219,7 +228,7 @@ def decide(*, refs: Sequence[str], at: datetime) -> list[Verdict]:
         "FROM uses u JOIN verdicts v ON v.run_id = u.run_id) found"
     )
     decided = _DECIDED.format(payloads="asked", found=found, uses="NULL")
-    statement = f"WITH {asked} in_force AS ({_IN_FORCE}), {verdicts}, {_ORPHANS} {decided}"
+    statement = f"WITH {asked} {_IN_FORCE}, {verdicts}, {_ORPHANS} {decided}"
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT content_hash, rank FROM ({statement}) decided",  # the same

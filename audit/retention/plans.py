@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
+    from django.db.backends.utils import CursorWrapper
+
 # What people wrote into records themselves: no purge takes it away.
 INLINE_COLUMNS = tuple(
     (str(model._meta.db_table), str(field.column))
@@ -78,6 +80,11 @@ FROM (
 ) f JOIN said s ON s.run_number = f.run_number JOIN runs r ON r.run_id = s.run_id
 """
 
+_GOES_TOTALS = f"""
+SELECT policy_id, count(*), sum(size_bytes) FROM decided WHERE rank = {deciding.GOES}
+GROUP BY policy_id ORDER BY policy_id
+"""
+
 _KEPT_TOTALS = """
 SELECT rule, count(*), coalesce(sum(size_bytes), 0) FROM purge_kept
 WHERE plan_id = %(plan)s GROUP BY rule
@@ -109,9 +116,8 @@ def preview(*, by: int, at: datetime) -> PurgePlan:
             for statement in (_LIST, _KEPT, _RUNS):
                 cursor.execute(statement, asked)
             plan.runs = cursor.rowcount
-            cursor.execute(_KEPT_TOTALS, asked)
-            kept = {rule: [int(count), int(size)] for rule, count, size in cursor.fetchall()}
-        plan.kept_json = json.dumps(kept)
+            plan.kept_json = _totals(cursor, _KEPT_TOTALS, asked)
+            plan.goes_json = _totals(cursor, _GOES_TOTALS, asked)
         plan.inline_json = json.dumps(inline_texts(plan_id=plan.plan_id))
         plan.status = PlanStatus.PROPOSED
         # The guard counts the list, and makes the digest over it.
@@ -213,6 +219,11 @@ def inline_texts(*, plan_id: int) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(parts, {"plan": plan_id})
         return {name: int(count) for name, count in sorted(cursor.fetchall()) if count}
+
+
+def _totals(cursor: CursorWrapper, statement: str, asked: dict[str, Any]) -> str:
+    cursor.execute(statement, asked)
+    return json.dumps({why: [int(count), int(size)] for why, count, size in cursor.fetchall()})
 
 
 def _keep(plan: PurgePlan) -> None:

@@ -9,6 +9,7 @@ by whoever carries on.
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ _MOVE = """
 UPDATE purge_items SET status = %(status)s, skipped_for = t.rule, purged_at = %(purged_at)s
 FROM unnest(%(refs)s::text[], %(rules)s::text[]) AS t (ref, rule)
 WHERE plan_id = %(plan)s AND content_hash = t.ref
-RETURNING size_bytes
+RETURNING skipped_for, size_bytes
 """
 
 _ERASE = """
@@ -152,13 +153,25 @@ def _purge_batch(plan_id: int, size: int, *, after: str, at: datetime) -> str | 
                 grading.lower(run_id=run_id, plan_id=plan_id, at=at)
             freed = _move(plan_id, PurgeItemStatus.PURGED, going, [None] * len(going), at=at)
             plan.purged_items += len(going)
-            plan.purged_bytes += sum(freed)
+            plan.purged_bytes += sum(size for _rule, size in freed)
         if staying:
             refs_, rules = zip(*staying, strict=True)
-            _move(plan_id, PurgeItemStatus.SKIPPED, refs_, rules, at=None)
+            skipped = json.loads(plan.skipped_json or "{}")
+            for rule, bytes_ in _move(plan_id, PurgeItemStatus.SKIPPED, refs_, rules, at=None):
+                count, total = skipped.get(rule, (0, 0))
+                skipped[rule] = (count + 1, total + bytes_)
+            plan.skipped_json = json.dumps(skipped)
             plan.skipped_items += len(staying)
         plan.problem = None
-        plan.save(update_fields=["purged_items", "purged_bytes", "skipped_items", "problem"])
+        plan.save(
+            update_fields=[
+                "purged_items",
+                "purged_bytes",
+                "skipped_items",
+                "skipped_json",
+                "problem",
+            ]
+        )
     return refs[-1]
 
 
@@ -214,7 +227,7 @@ def _move(
     rules: Sequence[str | None],
     *,
     at: datetime | None,
-) -> list[int]:
+) -> list[tuple[str | None, int]]:
     with connection.cursor() as cursor:
         cursor.execute(
             _MOVE,
@@ -226,7 +239,7 @@ def _move(
                 "purged_at": at,
             },
         )
-        return [size for (size,) in cursor.fetchall()]
+        return list(cursor.fetchall())
 
 
 def _seal_runs(plan_id: int, clock: Callable[[], datetime]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import psycopg
 import pytest
 from django.db import connection, connections
 
-from audit import exports
+from audit import access, exports
 from audit.models import AccessEvent
 from audit.vocabulary import AccessAction, Role
 from tests.access.world import CANARY, NEVER_SHOWN, PARAMETERS, planted
@@ -244,6 +245,28 @@ class TestThePage:
         page = auditor.get("/access/").text
         older = re.search(r'href="(\?after=\d+)" rel="next"', page)[1]
         assert "No older event" in auditor.get(f"/access/{older}").text
+
+    def test_pages_by_time_where_days_are_asked_for(self, client_of):
+        for day in range(250):
+            # Told out of order, as two servers may.
+            access.record(
+                action=AccessAction.READ,
+                user_id=None,
+                object_id=f"thing{day}",
+                at=NOON + timedelta(days=(day * 7) % 250),
+            )
+        auditor, seen, query = client_of("auditor"), [], "?until=2027-06-30&since=2026-12-01"
+        while query:
+            page = auditor.get(f"/access/{query}").text
+            seen += [int(number) for number in re.findall(r">thing(\d+)<", page)]
+            older = re.search(r'href="(\?[^"]+)" rel="next"', page)
+            query = older and older[1].replace("&amp;", "&")
+        sheet = auditor.get("/access/log.csv?until=2027-06-30&since=2026-12-01").getvalue().decode()
+
+        days = [(number * 7) % 250 for number in seen]
+        # From the ninth day after the one of NOON, 2026-11-22, to the 220th.
+        assert days == list(range(220, 8, -1))
+        assert [int(number) for number in re.findall(r",thing(\d+),", sheet)] == seen
 
     def test_every_page_of_evidence_says_how_often_it_was_given(self, client_of):
         world = planted(requested_by=1)

@@ -15,7 +15,7 @@ from django.db import connection, connections
 
 from audit import payloads, retention
 from audit.models import Payload, PayloadPurge, PurgeCertificate, PurgeItem, Row
-from audit.retention import certificates, purging
+from audit.retention import certificates, purging, standing
 from tests.builders import NOON, make_node, make_payload, make_run
 from tests.retention.worlds import LATER, approved_plan, make_policy, make_two, record_run
 
@@ -218,5 +218,13 @@ class TestRecordedMeanwhile:
 
         plan.refresh_from_db()
         assert (plan.purged_items, plan.skipped_items) == (2, 1)
-        assert PurgeItem.objects.get(status="skipped").skipped_for == "not_over"
+        left = PurgeItem.objects.get(status="skipped")
+        assert left.skipped_for == "not_over"
+        told = standing.explain_plan(plan_id=plan.plan_id)
+        assert [(each.rule, each.payloads, each.size_bytes) for each in told.skipped] == [
+            ("not_over", 1, left.size_bytes)
+        ]
+        assert [(each.words, each.payloads, each.size_bytes) for each in told.goes] == [
+            ("claims v1: 100 days after the end of the run", 3, plan.bytes)
+        ]
         assert Payload.objects.filter(state="available").count() == 3

@@ -120,6 +120,7 @@ class TestTheList:
                 "SELECT plan_id, repeat('0', 64), 1, 1, 'planned' FROM purge_plans"
             ),
             "UPDATE purge_plans SET items = 1",
+            "UPDATE purge_plans SET goes_json = '{}'",
             "UPDATE purge_plans SET digest = repeat('0', 64)",
             "UPDATE purge_plans SET wait_seconds = 0",
             "UPDATE purge_plans SET made_by = 0",
