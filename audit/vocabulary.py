@@ -277,6 +277,7 @@ class AccessAction(TextChoices):
     CONTENTS_REVEALED = "contents_revealed"
     PROOF_GIVEN = "proof_given"
     EXPORT_REQUESTED = "export_requested"
+    EXPORT_CANCELLED = "export_cancelled"
     EXPORT_DOWNLOADED = "export_downloaded"
     VERIFIED = "verified"
     POLICY_SET = "policy_set"

@@ -15,15 +15,16 @@ from urllib.parse import urlencode
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db.models import Q
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import path
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from audit import access, credentials
-from audit.errors import NotRecorded
+from audit.errors import AccessNotKept, NotRecorded
 from audit.vocabulary import Right
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ def _door(
                 raise Http404(f"There is no {error.kind} {error.key} on record.") from error
             except BadRequest as error:
                 return render(request, "400.html", {"reason": str(error)}, status=400)
+            except AccessNotKept:
+                # By hand: whoever cannot write may not be able to read either.
+                return HttpResponse(render_to_string("503.html"), status=503)
 
         return at_the_door
 

@@ -98,7 +98,17 @@ def jobs(request: HttpRequest) -> HttpResponseBase:
 def cancel_export(request: HttpRequest, export_id: str) -> HttpResponseBase:
     """Stop somebody's export."""
     try:
-        exports.cancel(export_id=export_id)
+        with transaction.atomic():
+            stopped = exports.cancel(export_id=export_id)
+            access.record(
+                action=AccessAction.EXPORT_CANCELLED,
+                user_id=request.user.pk,
+                run_id=str(stopped.run_id),
+                object_id=export_id,
+                kind="export",
+                asked=access.asked(request),
+                at=timezone.now(),
+            )
         messages.success(request, "The export is stopped.")
     except IllegalTransition as error:
         messages.info(request, f"The {error}.")

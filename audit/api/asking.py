@@ -122,6 +122,13 @@ class Resource(APIView):
         return Response({"results": results, "next": following} | besides)
 
 
+class NotKept(APIException):
+    """The access log cannot be written."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "not_kept"
+
+
 class NothingHere(Resource):
     """Whatever has no resource: a 404 in the shape of every other error."""
 
@@ -140,6 +147,8 @@ def as_error(error: Exception, context: dict[str, Any]) -> Response | None:
         told = NotFound(f"There is no {error.kind} {error.key} on record.")
     elif isinstance(error, RunMismatch):
         told = NotFound(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+    elif isinstance(error, AccessNotKept):
+        told = NotKept(str(error).capitalize())
     elif isinstance(error, access.NotAllowed):
         told = PermissionDenied(str(error))
     elif isinstance(error, APIException):

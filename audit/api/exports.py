@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -11,7 +12,7 @@ from rest_framework.response import Response
 
 from audit import access, exports, tasks
 from audit.api.asking import AFTER, LIMIT, Resource
-from audit.vocabulary import ExportJobStatus, ExportStep
+from audit.vocabulary import AccessAction, ExportJobStatus, ExportStep
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -97,14 +98,26 @@ class RunExports(Resource):
         order = OrderSerializer(data=request.data)
         order.is_valid(raise_exception=True)
         with_payloads = order.validated_data["payloads"]
-        job = exports.open_job(
-            run_id=run_id,
-            requested_by=access.exporter(request.user, with_payloads=with_payloads),
-            with_csv=order.validated_data["format"] == "both",
-            with_payloads=with_payloads,
-            at=timezone.now(),
-        )
-        tasks.enqueue_export(str(job.export_id))
+        person, now = access.exporter(request.user, with_payloads=with_payloads), timezone.now()
+        with transaction.atomic():
+            job = exports.open_job(
+                run_id=run_id,
+                requested_by=person,
+                with_csv=order.validated_data["format"] == "both",
+                with_payloads=with_payloads,
+                at=now,
+            )
+            tasks.enqueue_export(str(job.export_id))
+            # Last: the whole log is held until the transaction ends.
+            access.record(
+                action=AccessAction.EXPORT_REQUESTED,
+                user_id=person,
+                kind="api/run-exports",
+                run_id=run_id,
+                object_id=str(job.export_id),
+                asked=access.asked(request),
+                at=now,
+            )
         line = exports.describe_export(
             export_id=str(job.export_id), seen_by=seen_by, at=timezone.now()
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
+from django.db import transaction
 from django.http import Http404
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -67,38 +68,43 @@ def request_export(request: HttpRequest, run_id: str) -> HttpResponse:
     kind = request.POST.get("format") or FORMATS[0]
     if kind not in FORMATS:
         raise BadRequest(f"“format” may be {', '.join(FORMATS)}; it is “{kind}”.")
-    job = exports.open_job(
+    return _ordered(
+        request,
         run_id=run_id,
         requested_by=person,
         with_csv=kind == "both",
         with_payloads=with_payloads,
-        at=timezone.now(),
     )
-    tasks.enqueue_export(str(job.export_id))
-    return redirect("audit:export", export_id=job.export_id)
 
 
-@act()
+@act(does=AccessAction.EXPORT_REQUESTED)
 def again(request: HttpRequest, export_id: str) -> HttpResponse:
     """Ask for the same once more, after a failure or when the file has expired."""
     line = _seen(request, export_id)
-    job = exports.open_job(
+    return _ordered(
+        request,
         run_id=line.run_id,
         requested_by=access.exporter(request.user, with_payloads=line.with_payloads),
         with_csv=line.with_csv,
         with_payloads=line.with_payloads,
-        at=timezone.now(),
     )
-    tasks.enqueue_export(str(job.export_id))
-    return redirect("audit:export", export_id=job.export_id)
 
 
-@act()
+@act(does=AccessAction.EXPORT_CANCELLED)
 def cancel(request: HttpRequest, export_id: str) -> HttpResponse:
     """Stop it."""
     line = _seen(request, export_id)
     try:
-        exports.cancel(export_id=line.export_id)
+        with transaction.atomic():
+            exports.cancel(export_id=line.export_id)
+            # Last: the whole log is held until the transaction ends.
+            keep(
+                request,
+                AccessAction.EXPORT_CANCELLED,
+                kind="export",
+                run_id=line.run_id,
+                object_id=line.export_id,
+            )
     except IllegalTransition as error:
         messages.info(request, f"The {error}.")
     return redirect("audit:export", export_id=line.export_id)
@@ -139,6 +145,22 @@ def download(request: HttpRequest, export_id: str) -> HttpResponseBase:
         sha256=line.file_sha256,
         size=int(line.file_bytes or 0),
     )
+
+
+def _ordered(request: HttpRequest, *, run_id: str, **asked: Any) -> HttpResponse:
+    """Have an export made and keep who asked, both or neither."""
+    with transaction.atomic():
+        job = exports.open_job(run_id=run_id, at=timezone.now(), **asked)
+        tasks.enqueue_export(str(job.export_id))
+        # Last: the whole log is held until the transaction ends.
+        keep(
+            request,
+            AccessAction.EXPORT_REQUESTED,
+            kind="export",
+            run_id=run_id,
+            object_id=str(job.export_id),
+        )
+    return redirect("audit:export", export_id=job.export_id)
 
 
 def _seen(request: HttpRequest, export_id: str) -> ExportLine:

@@ -14,6 +14,7 @@ from audit.models import AccessEvent, Export
 from audit.vocabulary import ExportJobStatus as Status
 from tests.builders import NOON, make_run, make_world
 from tests.exports.test_jobs import change, published, taken
+from tests.tampering import unwritable
 
 pytestmark = pytest.mark.django_db
 
@@ -222,6 +223,57 @@ class TestStopping:
         new = Export.objects.exclude(pk=export.pk).get()
         assert answer.url == page_of(new)
         assert (new.run_id, new.with_payloads) == (export.run_id, True)
+
+
+class TestKept:
+    def test_who_asks_again_or_cancels_is_in_the_access_log(self, exporter, somebody, client_of):
+        run = make_run().run_id
+        exporter.post(f"/runs/{run}/exports/", {"format": "both"})
+        export = Export.objects.get()
+        exporter.post(f"{page_of(export)}cancel/")
+        exporter.post(f"{page_of(export)}again/")
+        asked = exporter.post(
+            f"/api/v1/runs/{run}/exports/", {"format": "jsonl"}, content_type="application/json"
+        ).json()["export_id"]
+        desk = reverse("admin:cancel-export", kwargs={"export_id": asked})
+        client_of("administrator").post(desk)
+
+        new = Export.objects.exclude(pk__in=[export.pk, asked]).get()
+        kept = AccessEvent.objects.order_by("event_id").exclude(action="read")
+        assert [(e.action, e.object_id, e.run_id, e.user_name) for e in kept] == [
+            ("export_requested", export.pk, run, somebody.username),
+            ("export_cancelled", export.pk, run, somebody.username),
+            ("export_requested", new.pk, run, somebody.username),
+            ("export_requested", asked, run, somebody.username),
+            ("export_cancelled", asked, run, "administrator"),
+        ]
+        assert all(each.request_id for each in kept)
+
+    def test_a_refusal_says_what_was_tried(self, client_of):
+        export = ask()
+        viewer = client_of("viewer")
+        viewer.post(f"/runs/{export.run_id}/exports/")
+
+        event = AccessEvent.objects.get()
+        assert (event.action, event.result) == ("export_requested", "refused")
+
+    @pytest.mark.django_db(transaction=True)
+    def test_nothing_is_asked_for_or_cancelled_that_cannot_be_kept(
+        self, exporter, somebody, client_of
+    ):
+        export, administrator = ask(somebody), client_of("administrator")
+        again = f"/runs/{make_run().run_id}/exports/"
+        with unwritable("access_events"):
+            answers = [
+                exporter.post(again),
+                exporter.post(f"/api/v1{again}", content_type="application/json"),
+                exporter.post(f"{page_of(export)}cancel/"),
+                administrator.post(reverse("admin:cancel-export", args=[export.pk])),
+            ]
+
+        assert [answer.status_code for answer in answers] == [503] * 4
+        assert answers[1].json()["error"]["code"] == "not_kept"
+        assert [each.status for each in Export.objects.all()] == [Status.REQUESTED]
 
 
 class TestDownload:
