@@ -6,6 +6,7 @@ import signal
 import pytest
 import redis
 
+from audit import payloads
 from landscape_site import postgres
 from landscape_site.places import Places
 from tests.running import connect, run, until
@@ -16,6 +17,30 @@ from audit import recorder
 at = datetime.now(UTC)
 recorder.begin_run(run_id={0!r}, settings={{}}, at=at)
 recorder.complete_run(run_id={0!r}, status="completed", at=at)
+"""
+
+# Two people, a run that ended three days ago, and a plan that one of them begins.
+PURGE = """
+from datetime import UTC, datetime, timedelta
+from audit import payloads, recorder, retention, tasks
+from tests.retention.worlds import make_policy, make_two
+now = datetime.now(UTC)
+at = now - timedelta(days=3)
+planner, approver = make_two()
+recorder.begin_run(run_id="old", settings={}, at=at)
+recorder.register_node(run_id="old", node_id="csv", plugin_name="csv", node_type="source",
+    plugin_version="1", determinism="io_read", sequence=0, config={}, at=at)
+row = recorder.create_row(run_id="old", row_id="row", source_node_id="csv", row_index=0,
+    data={"said": "once"}, at=at)
+recorder.complete_run(run_id="old", status="failed", at=at)
+make_policy(planner, scope="status", scope_value="failed", keep_days=0, delete_after_days=1)
+plan = retention.preview(by=planner.pk, at=now)
+retention.approve(plan_id=plan.pk, digest=plan.digest, count=plan.items, reason="agreed",
+    by=approver.pk, at=now)
+assert payloads.existing([row.source_data_ref])
+retention.begin(plan_id=plan.pk, by=planner.pk, at=now)
+tasks.enqueue_purge(plan.pk)
+print(plan.pk, plan.items, row.source_data_ref)
 """
 
 
@@ -32,13 +57,17 @@ def summarised(var, run_id):
 
 
 class TestBackground:
-    def test_counts_a_run_that_has_ended(self, start):
+    def test_counts_a_run_that_has_ended_and_carries_a_purge_on(self, start):
         site = start()
         site.wait_for("Landscape is ready")
 
-        record(site.var, "r")
+        code, said = run(site.var, "shell", "-v0", "-c", PURGE, LANDSCAPE_PURGE_WAIT="0")
 
-        until(lambda: summarised(site.var, "r"))
+        assert code == 0, said
+        plan, listed, contents = said.split()[-3:]
+        until(lambda: summarised(site.var, "old"))
+        until(lambda: plan_of(site.var, plan) == ("executed", int(listed), True))
+        assert not (site.var / "payloads" / payloads.place(contents)).exists()
 
     @pytest.mark.faults
     def test_goes_on_after_each_of_its_parts_was_killed(self, start, rounds):
@@ -90,6 +119,15 @@ class TestRinging:
         assert code == 0, said
         assert "The sweeper rings again" in said
         assert float(said.rsplit("took", 1)[1]) < 5
+
+
+def plan_of(var, plan):
+    with connect(var) as application:
+        return application.execute(
+            "SELECT status, purged_items, EXISTS (SELECT 1 FROM purge_certificates c"
+            " WHERE c.plan_id = p.plan_id) FROM purge_plans p WHERE plan_id = %s",
+            [plan],
+        ).fetchone()
 
 
 def hints(var):

@@ -23,6 +23,7 @@ from audit.models import Row, Run
 from tests.builders import NOON, after_noon, make_world
 from tests.exports.conftest import REAL, bare, unpacked
 from tests.recorder import world as told
+from tests.retention.worlds import LATER, make_policy, make_two, purge, record_run
 
 pytestmark = pytest.mark.django_db(databases=["default", "owner"], transaction=True)
 
@@ -165,6 +166,33 @@ class TestExportRun:
         report = bare(found.path, "--key", the_key())
         assert found.missing_payloads == 1
         assert "1 payloads are missing" in report["findings"]["MISSING"]
+
+    def test_says_of_what_was_purged_when_by_which_policy_and_under_which_plan(
+        self, export, the_key, settings
+    ):
+        settings.LANDSCAPE_PURGE_WAIT = 0
+        planner, approver = make_two()
+        record_run("r", rows=2, call=True)
+        whole = export("r", with_payloads=True, at=LATER)
+        make_policy(planner)
+        plan = purge(planner, approver)
+
+        found = export("r", with_payloads=True, at=LATER)
+
+        assert bare(whole.path, "--key", the_key())["verdict"] == "VERIFIED"
+        report = bare(found.path, "--key", the_key(), "--previous", whole.path / "tlog/checkpoint")
+        assert (report["status"], set(report["findings"])) == (3, {"PURGED"})
+        assert found.missing_payloads == plan.purged_items == 4
+        absent = (found.path / "data/payloads/absent.txt").read_text().splitlines()
+        lines = (found.path / "data/records/000000.jsonl").read_text().splitlines()
+        told = [line for line in map(json.loads, lines) if line["record_type"] == "payload_purge"]
+        assert absent == sorted(f"{line['payload_sha256']} purged" for line in told)
+        assert {
+            (line["purged_at"][:19], line["policy"], line["reason"], line["plan_id"])
+            for line in told
+        } == {
+            (f"{LATER:%Y-%m-%dT%H:%M:%S}", "claims v1", "the contract says so", str(plan.plan_id))
+        }
 
     def test_leaves_nothing_behind_when_the_sealed_text_is_damaged(self, export, settings):
         world = make_world(rows=3)

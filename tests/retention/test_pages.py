@@ -10,10 +10,35 @@ import pytest
 from django.urls import reverse
 
 from audit import retention
-from audit.evidence import signing
+from audit.evidence import seals, signing
 from audit.exports import verify
 from audit.models import Call
-from tests.retention.worlds import LATER, make_policy, make_two, purge, record_run
+from audit.vocabulary import Role
+from tests.admin.test_jobs import FAILED, make_export, make_upload
+from tests.builders import NOON, make_finding
+from tests.retention.worlds import (
+    LATER,
+    make_person,
+    make_policy,
+    make_two,
+    purge,
+    record_run,
+)
+
+DESK = (
+    "index",
+    "jobs",
+    "people",
+    "imports",
+    "policies",
+    "holds",
+    "hidden-runs",
+    "plans",
+    "audit_run_changelist",
+    "audit_payload_changelist",
+    "audit_seallogentry_changelist",
+    "audit_finding_changelist",
+)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -71,6 +96,46 @@ class TestPages:
         assert subprocess.run(verified, capture_output=True, check=False).returncode == 1
         file.write_bytes(told.content.replace(b"A", b"B", 1))
         assert subprocess.run(verified, capture_output=True, check=False).returncode in {1, 2}
+
+    def test_and_lists_of_the_desk_cost_the_same_at_two_sizes(self, client_of, count_queries):
+        planner, approver = make_two()
+        client = client_of(*Role.values)
+
+        def grow(name, many):
+            for number in range(many):
+                key = f"{name}{number}"
+                run = record_run(key, rows=many, call=True)
+                seals.seal_run(run_id=key, at=NOON)
+                make_policy(planner, key)
+                retention.place_hold(
+                    scope="pipeline", scope_value=key, matter=key, reason="law",
+                    by=planner.pk, at=NOON,
+                )  # fmt: skip
+                retention.hide_run(run_id=key, reason="a trial", by=planner.pk, at=NOON)
+                make_finding(run)
+                make_upload()
+                make_export(run, make_person(key).pk, **FAILED)
+            return purge(planner, approver)
+
+        def costs(plan):
+            number = plan.plan_id
+            pages = [reverse(f"admin:{name}") for name in DESK]
+            pages += [reverse(f"audit:{name}") for name in ("retention", "retention-policies")]
+            pages += [reverse(f"audit:{name}", args=[number]) for name in ("plan", "certificate")]
+            pages += [reverse("admin:plan", args=[number])]
+            return {
+                page.replace(f"/{number}/", "/plan/"): count_queries(
+                    lambda page=page: client.get(page)
+                )
+                for page in pages
+            }
+
+        small = grow("a", 1)
+        costs(small)
+        few = costs(small)
+        many = costs(grow("b", 3))
+
+        assert many == few
 
     @pytest.mark.parametrize(
         "address", ["/retention/plans/x/", "/retention/plans/7/", "/retention/plans/7/certificate/"]
