@@ -157,9 +157,9 @@ def _purge_batch(plan_id: int, size: int, *, after: str, at: datetime) -> str | 
         if staying:
             refs_, rules = zip(*staying, strict=True)
             skipped = json.loads(plan.skipped_json or "{}")
-            for rule, bytes_ in _move(plan_id, PurgeItemStatus.SKIPPED, refs_, rules, at=None):
-                count, total = skipped.get(rule, (0, 0))
-                skipped[rule] = (count + 1, total + bytes_)
+            for why, bytes_ in _move(plan_id, PurgeItemStatus.SKIPPED, refs_, rules, at=None):
+                count, total = skipped.get(why, (0, 0))
+                skipped[why] = (count + 1, total + bytes_)
             plan.skipped_json = json.dumps(skipped)
             plan.skipped_items += len(staying)
         plan.problem = None
