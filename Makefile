@@ -15,7 +15,8 @@ PYTHON := .venv/bin/python
 PRODUCTION := env LANDSCAPE_DEBUG=false LANDSCAPE_ALLOWED_HOSTS=landscape.example \
 	LANDSCAPE_SECRET_KEY=only-for-this-check-0123456789-abcdefghijklmnopqrstuvwxyz-9876543210 \
 	LANDSCAPE_DATABASE_URL=postgresql://nobody@localhost/nothing \
-	LANDSCAPE_BROKER_URL=redis://localhost/0
+	LANDSCAPE_BROKER_URL=redis://localhost/0 LANDSCAPE_AUTHORITY=landscape.example/audit \
+	LANDSCAPE_TRUSTED_PROXIES=1
 
 .PHONY: run test check faults bench help environment
 .DEFAULT_GOAL := help

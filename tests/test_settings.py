@@ -24,6 +24,8 @@ COMPLETE = {
     "LANDSCAPE_DATABASE_URL": "postgresql://app:secret@db.example/landscape",
     "LANDSCAPE_BROKER_URL": "rediss://:secret@queue.example/0",
 }
+# What production starts without, and is told to have.
+WELL = {"LANDSCAPE_AUTHORITY": "landscape.example/audit", "LANDSCAPE_TRUSTED_PROXIES": "1"}
 
 
 def ask(var: Path, expression: str, **environment: str) -> str:
@@ -128,8 +130,10 @@ class TestProduction:
 
         assert not (tmp_path / "var").exists()
 
-    def test_passes_djangos_own_inspection(self, tmp_path):
-        code, said = run(tmp_path, "check", "--deploy", "--fail-level", "WARNING", **COMPLETE)
+    def test_passes_djangos_inspection_and_ours(self, tmp_path):
+        code, said = run(
+            tmp_path, "check", "--deploy", "--fail-level", "WARNING", **COMPLETE, **WELL
+        )
 
         assert code == 0, said
         assert "no issues" in said
