@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import current_app, shared_task
+from django.contrib.sessions.models import Session
 from django.core.files.storage import storages
 from django.db import connection, transaction
 from django.utils import timezone
@@ -192,11 +193,18 @@ def sweep() -> int:
     exports.tidy()
     imports.tidy(at=timezone.now())
     parts.tidy()
-    for alias in _stores.patient(["payloads", "seals"]):
+    for _ in _nightly.patient(["tidy"]):
+        _tidy()
+    return len(due) + len(access_due)
+
+
+def _tidy() -> None:
+    """Look through everything for what nobody will come back to."""
+    for alias in ("payloads", "seals"):
         unfinished = getattr(storages[alias], "tidy", None)
         if unfinished:
             unfinished()
-    return len(due) + len(access_due)
+    Session.objects.filter(expire_date__lt=timezone.now()).delete()
 
 
 class _Pauses:
@@ -228,8 +236,7 @@ _unchecked = _Pauses(first=600, longest=600)
 # A bell of one that is being executed finds its worker, and does nothing.
 _purges = _Pauses(first=10, longest=120)
 _unsealed_log = _Pauses(first=60, longest=3_600)
-# Looking through every file is for the night.
-_stores = _Pauses(first=86_400, longest=86_400)
+_nightly = _Pauses(first=86_400, longest=86_400)
 
 
 def _ring(task: Any, *arguments: str) -> None:

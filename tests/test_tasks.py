@@ -2,11 +2,14 @@
 
 import os
 import signal
+from datetime import timedelta
 
 import pytest
 import redis
+from django.contrib.sessions.models import Session
+from django.utils import timezone
 
-from audit import payloads
+from audit import payloads, tasks
 from landscape_site import postgres
 from landscape_site.places import Places
 from tests.running import connect, run, until
@@ -99,6 +102,28 @@ class TestBackground:
             os.kill(pid, signal.SIGCONT)
 
         until(lambda: summarised(site.var, "r"), seconds=60)
+
+
+@pytest.mark.django_db
+def test_the_sweeper_removes_once_a_day_what_nobody_comes_back_to(settings, tmp_path, monkeypatch):
+    settings.LANDSCAPE_VAR = tmp_path
+    monkeypatch.setattr(tasks, "_nightly", tasks._Pauses(first=60, longest=60))
+    old, current = (timezone.now() + timedelta(days=days) for days in (-1, 1))
+    for key, end in (("old", old), ("current", current)):
+        Session.objects.create(session_key=key, session_data="", expire_date=end)
+    left = [tmp_path / "payloads" / "aa" / ".left", tmp_path / "seals" / "leaves" / ".left"]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (0, 0))
+
+    tasks.sweep()
+    left[0].touch()
+    os.utime(left[0], (0, 0))
+    tasks.sweep()
+
+    assert [each.session_key for each in Session.objects.all()] == ["current"]
+    assert [path.exists() for path in left] == [True, False]
 
 
 class TestRinging:
