@@ -57,7 +57,11 @@ ROLES: dict[Role, tuple[Right, ...]] = {
 # What a superuser may do only as a member of a group.
 BY_ROLE_ALONE = frozenset({Right.REVEAL_CONTENTS, Right.APPROVE_RETENTION})
 
+# What a person's program may do for them at most: neither contents nor retention are among it.
+BY_TOKEN = frozenset({Right.SEE_RECORDS, Right.REQUEST_EXPORT, Right.SEE_ALL_EXPORTS})
+
 _KNOWN = "_landscape_rights"
+_TOKEN = "_landscape_by_token"  # noqa: S105  # a name
 _ASKED = "_landscape_asked"
 _LONGEST = 64
 
@@ -81,8 +85,13 @@ class Asked:
 class NotAllowed(PermissionDenied):
     """Somebody lacks a right; says which groups have it."""
 
-    def __init__(self, right: str) -> None:
-        super().__init__(f"This is for members of the group {roles_with(right)}.")
+    def __init__(self, right: str, *, by_token: bool = False) -> None:
+        beyond = by_token and right not in BY_TOKEN
+        super().__init__(
+            "No API token gives this: sign in for it."
+            if beyond
+            else f"This is for members of the group {roles_with(right)}."
+        )
         self.right = right
 
 
@@ -98,6 +107,8 @@ def may(person: Person, right: str) -> bool:
     right = Right(right)
     if not (person.is_authenticated and person.is_active):
         return False
+    if hasattr(person, _TOKEN) and right not in BY_TOKEN:
+        return False
     if getattr(person, "is_superuser", False) and right not in BY_ROLE_ALONE:
         return True
     return right in _granted(person)
@@ -111,8 +122,13 @@ def require(person: Person, *rights: str) -> int:
     """
     for right in rights:
         if not may(person, right):
-            raise NotAllowed(right)
+            raise NotAllowed(right, by_token=hasattr(person, _TOKEN))
     return int(person.pk or 0)
+
+
+def by_token(person: Person) -> None:
+    """From here on this person is asked for by a program: they may do `BY_TOKEN` at most."""
+    setattr(person, _TOKEN, True)
 
 
 def roles_with(right: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db.utils import DatabaseError, OperationalError
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 
 class AuditError(Exception):
@@ -325,3 +328,19 @@ class UploadRefused(AuditError):
     def __init__(self, text: str, *, too_large: bool = False) -> None:
         super().__init__(text)
         self.too_large = too_large
+
+
+class TokenRefused(AuditError):
+    """An API token gives nothing; why is for the access log, not for whoever showed it."""
+
+    def __init__(self, why: str, *, owner: User | None = None) -> None:
+        super().__init__(f"an API token was refused: {why}")
+        self.why = why
+        self.owner = owner
+
+
+class TooManyTokens(AuditError):
+    """Somebody has as many API tokens as one may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"There may be {most} tokens at a time: revoke one first.")

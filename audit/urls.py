@@ -6,6 +6,7 @@ from django.urls import include, path, register_converter
 
 from audit.views import (
     access_log,
+    api_tokens,
     artifacts,
     batches,
     checkpoints,
@@ -38,6 +39,9 @@ urlpatterns = [
     path("accounts/", person.account, name="account"),
     path("accounts/sessions/<int:session_id>/end/", person.end_session, name="end-session"),
     path("accounts/sessions/end-others/", person.end_other_sessions, name="end-other-sessions"),
+    path("accounts/tokens/", api_tokens.tokens, name="api-tokens"),
+    path("accounts/tokens/make/", api_tokens.make, name="make-api-token"),
+    path("accounts/tokens/<int:number>/revoke/", api_tokens.revoke, name="revoke-api-token"),
     path("runs/", runs.runs, name="runs"),
     path("runs/<key:run_id>/", runs.run, name="run"),
     path("runs/<key:run_id>/dag.svg", graphs.dag, name="dag"),

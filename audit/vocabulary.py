@@ -307,6 +307,13 @@ class AccessResult(TextChoices):
     REFUSED = "refused"
 
 
+class TokenScope(TextChoices):
+    """What an API token is for; never more than its owner may do."""
+
+    READ = "read"
+    EXPORT = "export"
+
+
 class Role(TextChoices):
     """The groups that people are put into; what each may do stands in `audit.access.ROLES`."""
 

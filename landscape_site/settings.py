@@ -237,6 +237,8 @@ ACCOUNT_RATE_LIMITS = {
     "login_failed_known": "10/15m/key",
     # Refusals of what an identity provider says: how many are kept, not how many are made.
     "oidc_refused": "20/1h/ip",
+    # Tokens of the API that give nothing.
+    "token_refused": "20/1h/ip",
 }
 ALLAUTH_TRUSTED_PROXY_COUNT = ENV.trusted_proxies
 LOGIN_URL = "/accounts/login/"
@@ -300,9 +302,13 @@ CELERY_WORKER_MAX_TASKS_PER_CHILD = 200
 CELERY_WORKER_MAX_MEMORY_PER_CHILD = 500_000  # kB
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
-# The API answers whoever is signed in, in JSON, and reads only.
+# The API answers whoever is signed in or shows a token, in JSON, and reads only.
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["audit.api.authentication.BySession"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        # The first one says how to ask, so who is nobody is answered 401.
+        "audit.api.authentication.ByToken",
+        "audit.api.authentication.BySession",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["audit.api.permissions.SeesRecords"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

@@ -10,7 +10,18 @@ from django.db import connection
 from django.shortcuts import render
 from django.urls import path, reverse
 
-from audit.admin import base, hiding, jobs, people, plans, retaining, trail, uploads, work
+from audit.admin import (
+    api_tokens,
+    base,
+    hiding,
+    jobs,
+    people,
+    plans,
+    retaining,
+    trail,
+    uploads,
+    work,
+)
 from audit.vocabulary import Right
 
 if TYPE_CHECKING:
@@ -70,6 +81,7 @@ _PLACES: tuple[tuple[str, str, str, base.Needs, str], ...] = (
         "findings",
     ),
     ("People", "Users", "admin:people", people.SEE, "auth_user"),
+    ("People", "API tokens", "admin:api-tokens", api_tokens.SEE, "api_tokens"),
     ("Work", "State of the house", "admin:house", Right.SEE_JOBS, ""),
     ("Work", "Background jobs", "admin:jobs", Right.SEE_JOBS, ""),
     ("Work", "Imports", "admin:imports", Right.SEE_JOBS, "import_jobs"),
@@ -98,6 +110,7 @@ class Desk(AdminSite):
             *hiding.urls,
             *plans.urls,
             *people.urls,
+            *api_tokens.urls,
             *uploads.urls,
             *jobs.urls,
             *work.urls,

@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
 from audit import access
+from audit.api.authentication import by_token
 from audit.errors import AccessNotKept, NotRecorded, RunMismatch
 from audit.lineage import OtherKind
 from audit.vocabulary import AccessAction, AccessResult
@@ -65,6 +66,7 @@ class Resource(APIView):
                 kind=f"api/{named}",
                 run_id=kwargs.get("run_id"),
                 object_id=keys[-1] if keys else None,
+                reason=by_token(self.request),
                 asked=access.asked(request),
                 at=timezone.now(),
             )

@@ -1,20 +1,27 @@
-"""Exports: asking for one, how far it is, and those of a run."""
+"""Exports: asking for one, how far it is, its file, stopping it, and those of a run."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, NotFound
 from rest_framework.response import Response
 
 from audit import access, exports, tasks
 from audit.api.asking import AFTER, LIMIT, Resource
-from audit.vocabulary import AccessAction, ExportJobStatus, ExportStep
+from audit.api.authentication import by_token
+from audit.api.permissions import READING
+from audit.errors import AccessNotKept, IllegalTransition
+from audit.vocabulary import AccessAction, ExportJobStatus, ExportStep, TokenScope
 
 if TYPE_CHECKING:
+    from django.http.response import HttpResponseBase
     from rest_framework.request import Request
 
 
@@ -74,6 +81,7 @@ class RunExports(Resource):
 
     http_method_names = ("get", "head", "options", "post")
     parameters = ("after", "limit")
+    scopes = READING | {"POST": TokenScope.EXPORT}
 
     @extend_schema(
         operation_id="list_exports", parameters=[AFTER, LIMIT], responses=ExportsPageSerializer
@@ -115,6 +123,7 @@ class RunExports(Resource):
                 kind="api/run-exports",
                 run_id=run_id,
                 object_id=str(job.export_id),
+                reason=by_token(request),
                 asked=access.asked(request),
                 at=now,
             )
@@ -133,3 +142,93 @@ class Export(Resource):
             export_id=export_id, seen_by=access.sees_exports_of(request.user), at=timezone.now()
         )
         return Response(ExportSerializer(line).data)
+
+
+class CancelExport(Resource):
+    """Stopping an export; one that has ended stays as it is, and its `status` says so."""
+
+    http_method_names = ("options", "post")
+    scopes = READING | {"POST": TokenScope.EXPORT}
+
+    @extend_schema(operation_id="cancel_export", request=None, responses=ExportSerializer)
+    def post(self, request: Request, export_id: str) -> Response:
+        seen_by = access.sees_exports_of(request.user)
+        now = timezone.now()
+        line = exports.describe_export(export_id=export_id, seen_by=seen_by, at=now)
+        with suppress(IllegalTransition), transaction.atomic():
+            exports.cancel(export_id=export_id)
+            # Last: the whole log is held until the transaction ends.
+            access.record(
+                action=AccessAction.EXPORT_CANCELLED,
+                user_id=request.user.pk,
+                user_name=request.user.get_username(),
+                kind="api/cancel-export",
+                run_id=line.run_id,
+                object_id=line.export_id,
+                reason=by_token(request),
+                asked=access.asked(request),
+                at=now,
+            )
+        line = exports.describe_export(export_id=export_id, seen_by=seen_by, at=timezone.now())
+        return Response(ExportSerializer(line).data)
+
+
+class Gone(APIException):
+    """The file was kept for its time."""
+
+    status_code = status.HTTP_410_GONE
+    default_code = "gone"
+
+
+class ExportFile(Resource):
+    """The file of an export, whole or, by `Range`, a part of it."""
+
+    keeps = False
+    scopes = dict.fromkeys(READING, TokenScope.EXPORT)
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> object:  # noqa: ARG002, FBT001, FBT002  # REST framework's
+        """Whatever is asked for, there is one file; errors stay JSON."""
+        return super().perform_content_negotiation(request, force=True)
+
+    @extend_schema(
+        operation_id="download_export", responses={(200, "application/zip"): OpenApiTypes.BINARY}
+    )
+    def get(self, request: Request, export_id: str) -> HttpResponseBase:
+        # First of all: whether it is there is not told to those who may not have it.
+        access.exporter(request.user)
+        line = exports.describe_export(
+            export_id=export_id, seen_by=access.sees_exports_of(request.user), at=timezone.now()
+        )
+        person = access.exporter(request.user, with_payloads=line.with_payloads)
+        if line.status == ExportJobStatus.EXPIRED:
+            raise Gone("The file was kept for its time and is removed: ask for the export again.")
+        if line.status != ExportJobStatus.SUCCEEDED or line.file_sha256 is None:
+            raise NotFound(f"Export {export_id} has no file: it is {line.status}.")
+        try:
+            file = exports.read(line.file_sha256)
+        except FileNotFoundError as error:
+            raise NotFound(f"The file of export {export_id} is gone from the storage.") from error
+        if request.method == "GET":
+            try:
+                access.record(
+                    action=AccessAction.EXPORT_DOWNLOADED,
+                    user_id=person,
+                    user_name=request.user.get_username(),
+                    kind="export",
+                    run_id=line.run_id,
+                    object_id=line.export_id,
+                    reason=by_token(request),
+                    size_bytes=line.file_bytes,
+                    asked=access.asked(request),
+                    at=timezone.now(),
+                )
+            except AccessNotKept:
+                file.close()
+                raise
+        return exports.send(
+            request._request,  # noqa: SLF001  # Django's own
+            file=file,
+            name=str(line.file_name),
+            sha256=line.file_sha256,
+            size=int(line.file_bytes or 0),
+        )

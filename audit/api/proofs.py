@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from audit import access, exports
 from audit.api.asking import Resource
+from audit.api.authentication import by_token
 from audit.errors import CannotBeExported
 from audit.evidence.records import BY_NAME
 from audit.vocabulary import AccessAction, Right
@@ -66,6 +67,7 @@ class RecordProof(Resource):
             user_id=person,
             run_id=run_id,
             object_id=f"{record_type}/{found.proof.index}",
+            reason=by_token(request),
             at=timezone.now(),
         )
         told = {

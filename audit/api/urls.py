@@ -6,7 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from audit.api.asking import NothingHere
-from audit.api.exports import Export, RunExports
+from audit.api.exports import CancelExport, Export, ExportFile, RunExports
 from audit.api.figures import Journeys, LedgerOfRun
 from audit.api.graph import Graph
 from audit.api.lineage import RowLineage, TokenLineage
@@ -20,6 +20,8 @@ urlpatterns = [
     path("runs/<key:run_id>/", Run.as_view(), name="run"),
     path("runs/<key:run_id>/exports/", RunExports.as_view(), name="run-exports"),
     path("exports/<key:export_id>/", Export.as_view(), name="export"),
+    path("exports/<key:export_id>/cancel/", CancelExport.as_view(), name="cancel-export"),
+    path("exports/<key:export_id>/download/", ExportFile.as_view(), name="download-export"),
     path(
         "runs/<key:run_id>/records/<key:record_type>/<key:key>/",
         RecordProof.as_view(),

@@ -8,6 +8,7 @@ from audit.exports.legacy import LegacyReport, verify_legacy
 from audit.exports.parcel import Parcel, parcel
 from audit.exports.producing import produce
 from audit.exports.proofs import Proven, prove_record
+from audit.exports.sending import send
 from audit.exports.standing import (
     ExportLine,
     ExportsPage,
@@ -35,6 +36,7 @@ __all__ = [
     "prove_record",
     "read",
     "ring",
+    "send",
     "settle",
     "tidy",
     "verify_legacy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from audit.models.access import AccessEvent, AccessSeal
+from audit.models.api_tokens import LONGEST_LIFE, ApiToken
 from audit.models.artifacts import Artifact, ArtifactMember
 from audit.models.batches import Batch, BatchMember, BatchOutput
 from audit.models.execution import Call, NodeState, Operation, RoutingEvent
@@ -82,11 +83,13 @@ __all__ = [
     "AUDIT_MODELS",
     "EVIDENCE_MODELS",
     "KEPT_MODELS",
+    "LONGEST_LIFE",
     "SCHEMA_VERSION",
     "SEALED_MODELS",
     "SUMMARY_VERSION",
     "AccessEvent",
     "AccessSeal",
+    "ApiToken",
     "Artifact",
     "ArtifactMember",
     "Batch",

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from audit.models.fields import finite, instant_field, text_field
 
-SCHEMA_VERSION = 17
+SCHEMA_VERSION = 18
 
 
 class SchemaInfo(models.Model):

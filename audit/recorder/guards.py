@@ -318,6 +318,8 @@ END $$
 _READ_ONLY = {"schema_info"}
 # Nothing is added and nothing taken away; the one row is counted up.
 _COUNTED_UP = {"retention_guard": "epoch"}
+# What may be added, and of what only these columns change.
+_CHANGES_IN = {"api_tokens": ("last_used_at", "revoked_at")}
 
 
 def guard_events(model: type[models.Model]) -> str:
@@ -411,6 +413,9 @@ def rights(model: type[models.Model]) -> Iterator[tuple[str, str]]:
         yield ("", "select")
     elif counter := _COUNTED_UP.get(model._meta.db_table):
         yield from (("", "select"), (counter, "update"))
+    elif changing := _CHANGES_IN.get(model._meta.db_table, ()):
+        yield from (("", "select"), ("", "insert"))
+        yield from ((column, "update") for column in changing)
     else:
         yield from (("", right) for right in ("select", "insert", "update", "delete"))
 

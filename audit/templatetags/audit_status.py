@@ -165,6 +165,11 @@ LOOKS: dict[str, Mapping[str, Look]] = {
         "open": _good("may sign in"),
         "shut": _structural("deactivated", "dash"),
     },
+    "api_token": {
+        "live": _good("live"),
+        "expired": _structural("expired", "clock"),
+        "revoked": _structural("revoked", "dash"),
+    },
     "plan": {
         PlanStatus.PROPOSED: _care("waits for a second person"),
         PlanStatus.APPROVED: _structural("approved, waits", "clock"),

@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from audit import access, exports, tasks
 from audit.errors import AccessNotKept, IllegalTransition
-from audit.views import downloads
 from audit.views.answers import Piece, run_url
 from audit.views.doors import act, keep, page, text
 from audit.vocabulary import AccessAction, ExportJobStatus, ExportStep, Right
@@ -138,9 +137,9 @@ def download(request: HttpRequest, export_id: str) -> HttpResponseBase:
         except AccessNotKept:
             file.close()
             raise
-    return downloads.send(
+    return exports.send(
         request,
-        file,
+        file=file,
         name=str(line.file_name),
         sha256=line.file_sha256,
         size=int(line.file_bytes or 0),

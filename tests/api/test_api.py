@@ -39,7 +39,7 @@ class TestErrors:
         known = f"{API}runs/{world.run.run_id}/"
         other = make_run()
 
-        assert error(client.get(f"{API}runs/"))[:2] == (403, "not_authenticated")
+        assert error(client.get(f"{API}runs/"))[:2] == (401, "not_authenticated")
         assert error(signed_in.post(f"{API}runs/"))[:2] == (405, "method_not_allowed")
         assert error(signed_in.get(f"{API}nowhere/"))[:2] == (404, "not_found")
         assert error(signed_in.get(f"{API}runs/x/")) == (

@@ -34,6 +34,7 @@ PROOFS = [model._meta.db_table for model in EVIDENCE_MODELS]
 KEPT = [*(model._meta.db_table for model in KEPT_MODELS), "payloads"]
 # Tables that are no evidence: computed from it, or about this installation.
 NO_EVIDENCE = {
+    "api_tokens",
     "django_migrations",
     "findings",
     "imports",

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import Group
 from django.urls import reverse
+from django.utils import timezone
 
-from audit import exports
+from audit import credentials, exports
 from audit.models import AccessEvent, Export
 from audit.vocabulary import ExportJobStatus as Status
 from tests.builders import NOON, make_run, make_world
@@ -379,6 +380,34 @@ class TestApi:
             assert list(answer.json()) == ["error"]
         assert exporter.get("/api/v1/runs/x/exports/").status_code == 404
         assert exporter.get("/api/v1/exports/x/").status_code == 404
+
+    def test_stops_one_and_says_how_it_stands(self, exporter, somebody):
+        address = f"/api/v1/exports/{ask(somebody).pk}/cancel/"
+
+        assert [exporter.post(address).json()["status"] for _ in range(2)] == ["cancelled"] * 2
+        assert exporter.post(f"/api/v1/exports/{ask().pk}/cancel/").status_code == 404
+
+    def test_gives_the_file_to_a_program_with_a_token(self, client, ready, somebody):
+        address = f"/api/v1/exports/{ready.pk}/download/"
+        number, token = credentials.make_token(
+            user_id=somebody.pk, name="n", scopes=["export"], days=1, at=timezone.now()
+        )
+        asked = {"authorization": f"Bearer {token}", "accept": "application/zip"}
+
+        with unwritable("access_events"):
+            unkept = client.get(address, headers=asked)
+        part = client.get(address, headers=asked | {"range": "bytes=0-3"})
+        whole = client.get(address, headers=asked)
+
+        assert (unkept.status_code, unkept.json()["error"]["code"]) == (503, "not_kept")
+        assert b"".join(part.streaming_content) == b"PK\x03\x04"
+        assert len(b"".join(whole.streaming_content)) == ready.file_bytes
+        assert whole["Content-Disposition"] == f'attachment; filename="{ready.file_name}"'
+        event = AccessEvent.objects.latest("event_id")
+        assert (event.action, event.user_id) == ("export_downloaded", somebody.pk)
+        assert event.reason == f"API token {number}"
+        change(ready, "expires_at = clock_timestamp(), status = 'expired'")
+        assert client.get(address, headers=asked).status_code == 410
 
     def test_refuses_who_may_not(self, client_of):
         answer = client_of("viewer").post(f"/api/v1/runs/{make_run().run_id}/exports/")

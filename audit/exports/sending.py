@@ -21,7 +21,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def send(
-    request: HttpRequest, file: File[Any], *, name: str, sha256: str, size: int
+    request: HttpRequest, *, file: File[Any], name: str, sha256: str, size: int
 ) -> HttpResponseBase:
     """The answer with a file, or with the one part of it that `Range` asks for (RFC 9110, 14).
 
