@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, connections
 
 from audit import access, exports
-from audit.models import AccessEvent
+from audit.models import AccessEvent, Token
 from audit.vocabulary import AccessAction, Role
 from tests.access.world import CANARY, NEVER_SHOWN, PARAMETERS, planted
 from tests.builders import NOON, make_world
@@ -137,6 +137,8 @@ class TestUnkept:
     def test_nothing_is_revealed_shown_or_downloaded(self, person, client_of):
         somebody = person("auditor", name="ann")
         ready = self.exported(somebody)
+        token = Token.objects.filter(run_id=ready.run_id).values_list("token_id", flat=True)[0]
+        record = f"/runs/{ready.run_id}/records/token/{token}/"
         world = planted(requested_by=somebody.pk)
         client = client_of("auditor")
         with unwritable("access_events"):
@@ -145,6 +147,8 @@ class TestUnkept:
                 client.get(world.address("audit:call")),
                 client.get(world.address("audit:api:token-lineage")),
                 client.get(f"/exports/{ready.pk}/download/"),
+                client.get(f"{record}proof.zip"),
+                client.get(f"/api/v1{record}"),
                 client.get("/access/log.csv"),
             ]
 
@@ -153,8 +157,11 @@ class TestUnkept:
             assert not answer.streaming
             assert CANARY not in answer.text
             assert world.keys["call_id"] not in answer.text
+            assert token not in answer.text
         assert not AccessEvent.objects.exists()
-        assert b"".join(client.get(f"/exports/{ready.pk}/download/"))
+        for given in (f"/exports/{ready.pk}/download/", f"{record}proof.zip", f"/api/v1{record}"):
+            answer = client.get(given)
+            assert (answer.status_code, b"".join(answer) != b"") == (200, True)
 
     def test_nothing_is_revealed_while_the_log_is_locked(self, client_of):
         world = planted(requested_by=1)

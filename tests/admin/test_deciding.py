@@ -168,6 +168,31 @@ class TestPlans:
         assert plan.status == "proposed"
         assert AccessAction.PLAN_APPROVED not in actions()
 
+    def test_are_not_begun_nor_a_hold_released_by_who_has_not_signed_in_lately(self, at_desk):
+        planner, approver = at_desk(PLANNER), at_desk(APPROVER)
+        plan = self.plan(planner)
+        agreed = {"digest": plan.digest, "count": str(plan.items), "reason": "due"}
+        approver.post(url("approve-plan", plan.pk), agreed)
+        planner.post(url("place-hold"), HOLD)
+        hold = LegalHold.objects.get()
+        planner.post(url("ask-release", hold.pk), {"reason": "settled"})
+        for client in (planner, approver):
+            session = client.session
+            del session["account_authentication_methods"]
+            session.save()
+
+        answers = [
+            planner.post(url("begin-plan", plan.pk)),
+            approver.post(url("confirm-release", hold.pk)),
+        ]
+
+        for answer in answers:
+            assert (answer.status_code, "reauthenticate" in answer.url) == (302, True)
+        plan.refresh_from_db()
+        hold.refresh_from_db()
+        assert (plan.status, hold.status) == ("approved", "release_asked")
+        assert not {AccessAction.PLAN_EXECUTED, AccessAction.HOLD_RELEASED} & set(actions())
+
     def test_are_approved_with_the_second_factor_where_there_is_one(self, at_desk):
         plan, approver = self.plan(at_desk(PLANNER)), at_desk(APPROVER)
         agreed = {"digest": plan.digest, "count": str(plan.items), "reason": "due"}
