@@ -2,7 +2,7 @@
 #               DEMO=no leaves an empty database empty
 # make test     everything the project checks, against a PostgreSQL that it starts itself
 # make check    style, types, floors, settings, migrations: a few seconds
-# make faults   the kill and race tests with their full counts
+# make faults   the kill, race and tampering tests with their full counts
 # make bench    every published figure
 # make help     this text
 
@@ -40,6 +40,7 @@ check: environment
 
 faults: environment
 	LANDSCAPE_FAULTS=full $(PYTHON) -m pytest -m faults
+	LANDSCAPE_FAULTS=full $(PYTHON) -m pytest tests/integrity/test_attacks.py
 
 bench: environment
 	@for script in benchmarks/*.py; do \
