@@ -84,3 +84,10 @@ def test_migrations_are_complete_and_named():
 
     names = [path.stem for path in (ROOT / "audit" / "migrations").glob("0*.py")]
     assert not [name for name in names if "_auto_" in name]
+
+
+def test_a_migration_that_fails_leaves_no_table_unguarded():
+    for path in (ROOT / "audit" / "migrations").glob("0*.py"):
+        told = path.read_text()
+        off = re.findall(r"ALTER TABLE (\w+) DISABLE TRIGGER USER;", told)
+        assert off == re.findall(r"ALTER TABLE (\w+) ENABLE TRIGGER USER;", told), path.name

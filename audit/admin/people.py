@@ -182,6 +182,7 @@ def _note(
         person=somebody,
         before=[group.name for group in before],
         after=[group.name for group in after],
+        asked=access.asked(request),
         at=at,
     )
 

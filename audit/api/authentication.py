@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
-from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import (
     BaseAuthentication,
-    SessionAuthentication,
     get_authorization_header,
 )
 from rest_framework.exceptions import (
     APIException,
     AuthenticationFailed,
-    PermissionDenied,
     Throttled,
 )
 
@@ -56,32 +53,10 @@ class ByToken(BaseAuthentication):
         except TokenRefused as error:
             raise _refusal(request, error) from None
         access.by_token(used.owner)
-        refuse_without_second_factor(used.owner)
         return used.owner, used
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002  # of any request
         return "Bearer"
-
-
-class BySession(SessionAuthentication):
-    """Whoever is signed in by the pages; what changes something carries the form's token."""
-
-    def authenticate(self, request: Request) -> tuple[User, None] | None:
-        """Tell who asks, or None."""
-        found: tuple[User, None] | None = super().authenticate(request)
-        if found is not None:
-            refuse_without_second_factor(found[0])
-        return found
-
-
-def refuse_without_second_factor(person: User) -> None:
-    """Stop who must have a second factor and has none, as the pages do.
-
-    Raises:
-        PermissionDenied: they have none.
-    """
-    if credentials.lacks_second_factor(person):
-        raise PermissionDenied("This account needs a second factor first: set it up on its page.")
 
 
 def by_token(request: Request) -> str | None:
@@ -107,13 +82,6 @@ def _refusal(request: Request, error: TokenRefused) -> APIException:
             at=timezone.now(),
         )
     return AuthenticationFailed("This API token is not valid, or not any more.")
-
-
-class BySessionInSchema(SessionScheme):  # type: ignore[no-untyped-call]
-    """How the schema tells of it."""
-
-    target_class = "audit.api.authentication.BySession"
-    priority = 1
 
 
 class ByTokenInSchema(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

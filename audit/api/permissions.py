@@ -31,6 +31,10 @@ class SeesRecords(IsAuthenticated):
         """Whether they may see records."""
         if not super().has_permission(request, view):
             return False
+        if credentials.lacks_second_factor(request.user):
+            raise PermissionDenied(
+                "This account needs a second factor first: set it up on its page."
+            )
         if isinstance(request.auth, credentials.TokenUse):
             _require_scope(request.auth, getattr(view, "scopes", READING).get(request.method))
         return access.may(request.user, Right.SEE_RECORDS)

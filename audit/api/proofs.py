@@ -68,6 +68,7 @@ class RecordProof(Resource):
             run_id=run_id,
             object_id=f"{record_type}/{found.proof.index}",
             reason=by_token(request),
+            asked=access.asked(request._request),  # noqa: SLF001  # Django's own
             at=timezone.now(),
         )
         told = {

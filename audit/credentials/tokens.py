@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from allauth.core.internal import ratelimit
+from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import Case, Q, Value, When
 
 from audit.errors import NotRecorded, TokenRefused, TooManyTokens
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from django.contrib.auth.models import User
     from django.http import HttpRequest
 
     from audit.vocabulary import TokenScope
@@ -69,17 +70,20 @@ def make_token(
     wanted = sorted(set(scopes))
     if not (name and wanted and 1 <= days <= LONGEST_DAYS):
         raise ValueError(f"a token has a name, scopes and 1 to {LONGEST_DAYS} days")
-    if ApiToken.objects.filter(_live(at), user_id=user_id).count() >= MOST_LIVE:
-        raise TooManyTokens(MOST_LIVE)
     token = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
-    made = ApiToken.objects.create(
-        user_id=user_id,
-        name=name,
-        token_hash=_hash(token.encode()),
-        scopes=wanted,
-        made_at=at,
-        expires_at=at + timedelta(days=days),
-    )
+    with transaction.atomic():
+        # One after the other, or two at once would both be the last that is allowed.
+        User.objects.select_for_update().get(pk=user_id)
+        if ApiToken.objects.filter(_live(at), user_id=user_id).count() >= MOST_LIVE:
+            raise TooManyTokens(MOST_LIVE)
+        made = ApiToken.objects.create(
+            user_id=user_id,
+            name=name,
+            token_hash=_hash(token.encode()),
+            scopes=wanted,
+            made_at=at,
+            expires_at=at + timedelta(days=days),
+        )
     return made.token_id, token
 
 

@@ -30,6 +30,7 @@ BEGIN
         before := made;
     END LOOP;
 END $$;
+ALTER TABLE access_events ENABLE TRIGGER USER;
 """
 
 

@@ -4,7 +4,7 @@ import audit.models.fields
 from django.db import migrations, models
 
 
-# Counted for plans from before; the guards, which would refuse it, are said again at the end.
+# Counted for plans from before, past the guards, which would refuse it.
 TOTALS = """
 ALTER TABLE purge_plans DISABLE TRIGGER USER;
 UPDATE purge_plans SET goes_json = '{}' WHERE status <> 'drafting';
@@ -20,6 +20,7 @@ UPDATE purge_plans p SET skipped_json = told FROM (
           FROM purge_items WHERE status = 'skipped' GROUP BY plan_id, skipped_for) skipped
     GROUP BY plan_id) totals
 WHERE p.plan_id = totals.plan_id;
+ALTER TABLE purge_plans ENABLE TRIGGER USER;
 """
 
 

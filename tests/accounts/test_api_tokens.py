@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import secrets
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from django.urls import reverse
 from django.views.debug import ExceptionReporter
 
 from audit import credentials
+from audit.errors import TooManyTokens
 from audit.models import AccessEvent, ApiToken
 from tests.access.world import planted
 from tests.accounts.conftest import sign_in
@@ -160,6 +162,7 @@ class TestAToken:
         settings.LANDSCAPE_REQUIRE_MFA = True
 
         assert asks(made(member("boss", "administrator"))).status_code == 403
+        assert [told[:2] for told in events("read")] == [("boss", "refused")]
 
     def test_needs_the_scope(self, member):
         ada = member("ada", "auditor")
@@ -282,6 +285,29 @@ class TestARefusal:
         assert asks(token).status_code == 200
         sign_in(client := Client(), "ada")
         assert "_auth_user_id" in client.session
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_at_once_are_not_both_the_last_that_is_allowed(member, monkeypatch):
+    monkeypatch.setattr("audit.credentials.tokens.MOST_LIVE", 1)
+    ada, ready, refused = member("ada"), threading.Barrier(4), []
+
+    def ask():
+        ready.wait()
+        try:
+            made(ada)
+        except TooManyTokens as error:
+            refused.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (ApiToken.objects.count(), len(refused)) == (1, 3)
 
 
 class TestTheDatabase:

@@ -135,7 +135,8 @@ class TestPeople:
         made = User.objects.get(username="okafor")
         assert [group.name for group in made.groups.all()] == [Role.RETENTION_APPROVER]
         assert not made.is_superuser
-        assert AccessEvent.objects.get(action=AccessAction.ROLE_CHANGED).object_id == str(made.pk)
+        event = AccessEvent.objects.get(action=AccessAction.ROLE_CHANGED)
+        assert (event.object_id, event.address) == (str(made.pk), "127.0.0.1")
 
     def test_change_and_are_shut_out_and_never_deleted(self, client_of, person):
         client, other = client_of(Role.ADMINISTRATOR), person(Role.VIEWER)
