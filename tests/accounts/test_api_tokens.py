@@ -293,6 +293,7 @@ def test_two_at_once_are_not_both_the_last_that_is_allowed(member, monkeypatch):
     ada, ready, refused = member("ada"), threading.Barrier(4), []
 
     def ask():
+        connection.ensure_connection()
         ready.wait()
         try:
             made(ada)
