@@ -109,7 +109,7 @@ def ten_readers() -> Iterator[list[int]]:
 
     # The default settings, told: a production web server would ask for TLS.
     os.environ["LANDSCAPE_DEBUG"] = "true"
-    auditor, _new = get_user_model().objects.get_or_create(username="recording-reader", is_staff=True)
+    auditor, _new = get_user_model().objects.get_or_create(username="watcher", is_staff=True)
     auditor.groups.add(Group.objects.get(name="viewer"))
     visitor = Client()
     visitor.force_login(auditor)
