@@ -77,15 +77,22 @@ def proxies() -> Iterator[CheckMessage]:
 
 
 def queue() -> Iterator[CheckMessage]:
-    """Whoever reaches the queue can have work done, and read which."""
-    where = urlsplit(settings.CELERY_BROKER_URL)
-    is_elsewhere = where.scheme in {"redis", "rediss"} and where.hostname not in _HERE
-    if settings.PRODUCTION and is_elsewhere and not where.password:
-        yield checks.Warning(
-            "The queue is on another machine and has no password.",
-            hint="Give it one, and name it: LANDSCAPE_BROKER_URL=rediss://:password@host/0.",
-            id="landscape.W006",
-        )
+    """Whoever reaches the queue can have work done; the cache, use up and give back attempts."""
+    shared = settings.CACHES["default"]
+    for what, variable, address in (
+        ("The queue", "LANDSCAPE_BROKER_URL", settings.CELERY_BROKER_URL),
+        ("What counts sign-ins", "LANDSCAPE_CACHE_URL", shared["LOCATION"]),
+    ):
+        where = urlsplit(address)
+        is_elsewhere = where.scheme in {"redis", "rediss"} and where.hostname not in _HERE
+        lacks = [] if where.password else ["password"]
+        lacks += [] if where.scheme == "rediss" else ["TLS"]
+        if settings.PRODUCTION and is_elsewhere and lacks:
+            yield checks.Warning(
+                f"{what} is on another machine and has no {' and no '.join(lacks)}.",
+                hint=f"Give it both, and name it: {variable}=rediss://:password@host/0.",
+                id="landscape.W006",
+            )
 
 
 def logins() -> Iterator[CheckMessage]:
@@ -102,12 +109,13 @@ def logins() -> Iterator[CheckMessage]:
 def secrets() -> Iterator[CheckMessage]:
     """Keys and passwords are read by their user alone."""
     folder = Path(settings.LANDSCAPE_VAR) / "secrets"
-    given = [Path(settings.SIGNING_KEY_FILE)] if settings.SIGNING_KEY_FILE else []
-    for path in sorted({*folder.glob("*"), *given}):
+    provider = settings.IDENTITY_PROVIDER
+    named = (settings.SIGNING_KEY_FILE, provider.client_secret_file if provider else "")
+    for path in sorted({*folder.glob("*"), *(Path(file) for file in named if file)}):
         if path.is_file() and path.stat().st_mode & _OTHERS:
             yield checks.Error(
                 f"Others may read {path}.",
-                hint=f"chmod 600 {path}; a signing key that was read is to be replaced.",
+                hint=f"chmod 600 {path}; a key or a secret that was read is to be replaced.",
                 id="landscape.E008",
             )
 

@@ -26,6 +26,8 @@ class IdentityProvider:
     client_secret: str = field(repr=False)
     name: str
     """What stands on the button."""
+    client_secret_file: str = ""
+    """The file that was named for the secret, or nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +139,13 @@ def _identity_provider(env: Env, *, plain_http: bool) -> IdentityProvider | None
             " LANDSCAPE_OIDC_CLIENT_SECRET or LANDSCAPE_OIDC_CLIENT_SECRET_FILE."
         )
     name = env.str("LANDSCAPE_OIDC_NAME", default="") or str(urlsplit(issuer).hostname)
-    return IdentityProvider(issuer=issuer, client_id=client_id, client_secret=secret, name=name)
+    return IdentityProvider(
+        issuer=issuer,
+        client_id=client_id,
+        client_secret=secret,
+        name=name,
+        client_secret_file=file,
+    )
 
 
 def _beside(broker: str) -> str:

@@ -192,7 +192,7 @@ if "owner" in DATABASES:
 
 # Beside the hints, in a database of its own; the broker's server, unless another one is named.
 _SHARED = ENV.cache or f"unix://{_PLACES.queue_socket}?db=1"
-CACHES = {
+CACHES: dict[str, dict[str, Any]] = {
     # Counted sign-ins and used codes: shared by all web processes, and never out of reach.
     "default": {
         "BACKEND": "landscape_site.accounts.caching.SharedCache",

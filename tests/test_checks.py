@@ -7,6 +7,7 @@ from django.core import checks as django_checks
 from django.urls import reverse
 
 from audit import checks
+from landscape_site.env import IdentityProvider
 from tests.running import ROOT, run
 from tests.test_settings import COMPLETE
 
@@ -15,6 +16,7 @@ from tests.test_settings import COMPLETE
 def house(settings, tmp_path, monkeypatch):
     """A production in which everything is well."""
     monkeypatch.setitem(settings.DATABASES, "owner", dict(settings.DATABASES["owner"]))
+    monkeypatch.setitem(settings.CACHES, "default", dict(settings.CACHES["default"]))
     settings.PRODUCTION = settings.SESSION_COOKIE_SECURE = settings.LANDSCAPE_REQUIRE_MFA = True
     settings.ALLOWED_HOSTS = ["landscape.example"]
     settings.LANDSCAPE_AUTHORITY = "landscape.example/audit"
@@ -58,6 +60,18 @@ def open_queue(house):
     house.CELERY_BROKER_URL = "redis://queue.example/0"
 
 
+def queue_in_the_open(house):
+    house.CELERY_BROKER_URL = "redis://:secret@queue.example/0"
+
+
+def open_cache(house):
+    house.CACHES["default"]["LOCATION"] = "rediss://cache.example/1"
+
+
+def cache_in_the_open(house):
+    house.CACHES["default"]["LOCATION"] = "redis://:secret@cache.example/1"
+
+
 def one_login(house):
     house.DATABASES["owner"]["USER"] = house.DATABASES["default"]["USER"]
 
@@ -70,6 +84,15 @@ def open_password(house):
     password = Path(house.LANDSCAPE_VAR) / "secrets" / "landscape_app"
     password.touch()
     password.chmod(0o604)
+
+
+def open_client_secret(house):
+    file = house.SIGNING_KEY_FILE.parent.parent / "oidc"
+    file.touch()
+    file.chmod(0o640)
+    house.IDENTITY_PROVIDER = IdentityProvider(
+        issuer="", client_id="", client_secret="", name="", client_secret_file=str(file)
+    )
 
 
 def open_folder(house):
@@ -85,6 +108,9 @@ class TestChecks:
     def test_are_silent_where_all_is_well(self, house):
         assert told() == []
 
+        house.CACHES["default"]["LOCATION"] = "rediss://:secret@cache.example/1"
+        assert told() == []
+
     @pytest.mark.parametrize(
         ("spoil", "numbers"),
         [
@@ -94,9 +120,13 @@ class TestChecks:
             (no_proxy, ["W004"]),
             (no_https, ["W005"]),
             (open_queue, ["W006"]),
+            (queue_in_the_open, ["W006"]),
+            (open_cache, ["W006"]),
+            (cache_in_the_open, ["W006"]),
             (one_login, ["E007"]),
             (open_key, ["E008"]),
             (open_password, ["E008"]),
+            (open_client_secret, ["E008"]),
             (open_folder, ["E009"]),
             (nothing_can_be_written, ["E009", "E010"]),
         ],

@@ -196,6 +196,7 @@ class TestIdentityProvider:
 
         assert (told.name, told.client_secret) == ("id.example", "between us")
         assert of_a_file.client_secret == "of a file"
+        assert of_a_file.client_secret_file == str(tmp_path / "secret")
         assert "between us" not in repr(told)
 
     @pytest.mark.parametrize(
