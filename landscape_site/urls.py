@@ -24,6 +24,8 @@ account_urls = [
     path("inactive/", accounts.account_inactive, name="account_inactive"),
     path("reauthenticate/", accounts.reauthenticate, name="account_reauthenticate"),
     path("password/change/", accounts.password_change, name="account_change_password"),
+    # allauth leads here whoever has no password to change.
+    path("password/set/", person.no_password, name="account_set_password"),
     # The account page stands at this address under its own name as well.
     path("", person.account, name="mfa_index"),
     path("2fa/authenticate/", factors.authenticate, name="mfa_authenticate"),

@@ -36,6 +36,14 @@ def account(request: HttpRequest) -> HttpResponse:
     )
 
 
+@page(needs=None)
+def no_password(request: HttpRequest) -> HttpResponse:
+    """Say why there is no password to change, to whoever has none."""
+    if not (request.user.is_authenticated and request.user.has_usable_password()):
+        messages.info(request, "You have no password here that could be changed.")
+    return HttpResponseRedirect(reverse("audit:account"))
+
+
 @act(needs=None)
 def end_session(request: HttpRequest, session_id: int) -> HttpResponse:
     """Sign one of one's own sessions out."""
