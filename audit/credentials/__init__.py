@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from audit.credentials.factors import (
+    ASKED_ELSEWHERE,
     Factor,
     ask_again,
     describe_factor,
@@ -24,6 +25,7 @@ from audit.credentials.tokens import (
 )
 
 __all__ = [
+    "ASKED_ELSEWHERE",
     "LONGEST_DAYS",
     "MOST_LIVE",
     "Factor",

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # The groups whose members decide what is deleted, and who may do what; superusers may as well.
 MUST_HAVE_ONE = ("retention approver", "administrator")
+# An identity provider says when it asked somebody who they are. That they came from it says not.
+ASKED_ELSEWHERE = "asked elsewhere"
+_CAME_FROM_ELSEWHERE = "socialaccount"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,8 @@ def lacks_second_factor(person: Person) -> bool:
 def is_fresh(request: HttpRequest, *, at: datetime) -> bool:
     """Whether whoever asks proved within the last minutes who they are.
 
-    Signing in counts, and so does confirming. Who has a second factor proves with that.
+    Signing in counts, and so does confirming. Who has a second factor proves with that. Where an
+    identity provider says who somebody is, it counts from when it asked them, if it says when.
     """
     person = request.user
     if not person.is_authenticated:
@@ -78,7 +82,9 @@ def is_fresh(request: HttpRequest, *, at: datetime) -> bool:
     if has_second_factor(person):
         records = [record for record in records if record.get("method") == "mfa"]
     since = at.timestamp() - settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
-    return any(since < record["at"] for record in records)
+    return any(
+        since < record["at"] for record in records if record["method"] != _CAME_FROM_ELSEWHERE
+    )
 
 
 def ask_again(request: HttpRequest) -> HttpResponseRedirect:

@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import record_authentication
 from allauth.account.internal.userkit import get_user_by_username
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -81,6 +82,17 @@ class People(DefaultAccountAdapter):
         keep_refused(request, user, "account is closed")
         answer: HttpResponse = super().respond_user_inactive(request, user)
         return answer
+
+    def pre_login(
+        self, request: HttpRequest, user: AbstractBaseUser, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Note when an identity provider asked who this is, where it says so (`is_fresh`)."""
+        coming = (kwargs["signal_kwargs"] or {}).get("sociallogin")
+        asked_at = getattr(coming, "asked_at", None)
+        if asked_at is not None:
+            record_authentication(request, user, credentials.ASKED_ELSEWHERE, at=asked_at)
+        refusal: HttpResponse | None = super().pre_login(request, user, **kwargs)
+        return refusal
 
     def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
         """Sign somebody in, once it is kept that they are; else nobody."""

@@ -6,7 +6,8 @@ nothing until an administrator gives a role. Second factors are asked for as aft
 
 What allauth leaves open and is closed here: an identity token counts only with its signature, its
 nonce and the issuer that is set; what else is said of somebody must be of the same subject; no
-token is kept; nothing in an address changes what is asked of the provider.
+token is kept; nothing in an address changes what is asked of the provider; who signed in there
+long ago is let in, and has proved nothing that is fresh.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from functools import cached_property
+import time
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -23,24 +24,22 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.internal import ratelimit
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.adapter import get_adapter as newcomers
-from allauth.socialaccount.internal import jwtkit
 from allauth.socialaccount.models import SocialApp, SocialToken
 from allauth.socialaccount.providers.base.constants import AuthProcess
-from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.core.cache import cache
 from django.db import transaction
 from django.http import HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.views.decorators.http import require_GET, require_POST
-from requests import RequestException
 
+from landscape_site.accounts import discovery
+from landscape_site.accounts.discovery import Refused
 from landscape_site.accounts.events import keep_refused
 
 if TYPE_CHECKING:
@@ -57,14 +56,8 @@ _ALGORITHMS = [f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 
 _ALGORITHMS.append("EdDSA")
 # Clocks of two houses; seconds.
 _LEEWAY = 60
-# For how many seconds what the provider says of itself is believed without asking again.
-_CONFIGURATION_KEPT = 600
 _LONGEST_SUBJECT = 191
 _LONGEST_NAME = 150
-
-
-class Refused(OAuth2Error):
-    """What the provider says is not good enough; says why, and holds nothing secret."""
 
 
 class _Speaking(OpenIDConnectOAuth2Adapter):
@@ -73,28 +66,15 @@ class _Speaking(OpenIDConnectOAuth2Adapter):
     # What was sent with the person whose answer this is.
     nonce = ""
 
-    @cached_property
+    @property
     def openid_config(self) -> dict[str, Any]:
         """Where the provider's doors are.
 
         Raises:
             Refused: it does not say, or says that it is somebody else.
         """
-        issuer = _there().issuer
-        key = f"oidc:{issuer}"
-        known: dict[str, Any] | None = cache.get(key)
-        if known is None:
-            try:
-                known = dict(super().openid_config)
-            except (RequestException, ValueError, TypeError) as error:
-                raise Refused("it does not say where its doors are") from error
-            if known.get("issuer") != issuer:
-                raise Refused("it calls itself by another name than LANDSCAPE_OIDC_ISSUER")
-            doors = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-            if not all(isinstance(known.get(door), str) for door in doors):
-                raise Refused("it does not say where its doors are")
-            cache.set(key, known, _CONFIGURATION_KEPT)
-        return known
+        address: str = self.get_provider().server_url
+        return discovery.find_doors(address, issuer=_there().issuer)
 
     def get_callback_url(self, request: HttpRequest, app: SocialApp) -> str:  # noqa: ARG002
         return request.build_absolute_uri(reverse("account_oidc_callback"))
@@ -113,12 +93,14 @@ class _Speaking(OpenIDConnectOAuth2Adapter):
     ) -> SocialLogin:
         """Who it is, by what the provider signed and nothing else."""
         claims = self._verified(response.get("id_token"))
+        asked_at = _asked_at(claims)
         if "userinfo_endpoint" in self.openid_config:
             told = self._fetch_user_info(token.token)
             if not isinstance(told, dict) or told.get("sub") != claims["sub"]:
                 raise Refused("it tells of somebody else than it signed")
             claims = told | claims
         login: SocialLogin = self.get_provider().sociallogin_from_response(request, claims)
+        login.asked_at = asked_at
         return login
 
     def _verified(self, id_token: object) -> dict[str, Any]:
@@ -129,12 +111,10 @@ class _Speaking(OpenIDConnectOAuth2Adapter):
         """
         client_id = _there().client_id
         try:
-            _, key = jwtkit.fetch_key(
-                id_token, self.openid_config["jwks_uri"], jwtkit.lookup_kid_jwk
-            )
+            name = jwt.get_unverified_header(str(id_token))["kid"]
             claims: dict[str, Any] = jwt.decode(
                 str(id_token),
-                key,
+                discovery.find_key(self.openid_config["jwks_uri"], name),
                 algorithms=_ALGORITHMS,
                 audience=client_id,
                 issuer=_there().issuer,
@@ -169,7 +149,8 @@ class _Provider(OpenIDConnectProvider):
         return {
             "process": AuthProcess.LOGIN,
             "next_url": get_next_redirect_url(request),
-            "auth_params": {"nonce": nonce},
+            # It asks again whom it asked longer ago than we would, and says when it did.
+            "auth_params": {"nonce": nonce, "max_age": settings.ACCOUNT_REAUTHENTICATION_TIMEOUT},
             "nonce": nonce,
         }
 
@@ -277,13 +258,14 @@ def begin(request: HttpRequest) -> HttpResponse:
     By a page, not by a redirection: a browser holds a form to the policy of where it leads, and
     where providers lead people is theirs to change.
     """
+    # Counted with passwords, and before anything is kept or asked.
+    if not ratelimit.consume(request, app="allauth.account", action="login"):
+        return ratelimit.respond_429(request)
     provider = newcomers(request).get_provider(request, _Provider.id)
     try:
         there = provider.redirect_from_request(request)
     except Refused as error:
-        logger.warning("The identity provider cannot be used: %s", error)
-        messages.error(request, f"{provider.name} cannot be reached. Try again later.")
-        return HttpResponseRedirect(reverse("account_login"))
+        return _unreachable(request, error)
     context = {"address": there["Location"], "identity_provider": provider.name}
     answer = render(request, "account/oidc_leaving.html", context)
     answer["Refresh"] = f"0; url={there['Location']}"
@@ -295,14 +277,34 @@ def begin(request: HttpRequest) -> HttpResponse:
 def come_back(request: HttpRequest) -> HttpResponse:
     """Sign in whom the provider sends."""
     view = _Coming.adapter_view(_Speaking(request, _Provider.id))
-    answer: HttpResponse = view(request)
+    try:
+        answer: HttpResponse = view(request)
+    except Refused as error:
+        # Asked for its doors, where allauth expects no failure.
+        return _unreachable(request, error)
     return answer
+
+
+def _unreachable(request: HttpRequest, error: Refused) -> HttpResponse:
+    """Lead back to the entrance: nobody can be signed in there now."""
+    logger.warning("The identity provider cannot be used: %s", error)
+    messages.error(request, f"{_there().name} cannot be reached. Try again later.")
+    return HttpResponseRedirect(reverse("account_login"))
 
 
 def _there() -> IdentityProvider:
     """Who is asked. These addresses exist only where somebody is."""
     assert settings.IDENTITY_PROVIDER is not None
     return settings.IDENTITY_PROVIDER
+
+
+def _asked_at(claims: dict[str, Any]) -> float | None:
+    """When the provider last asked who this is, in seconds as it counts them; None if unsaid."""
+    said, now = claims.get("auth_time"), time.time()
+    if not isinstance(said, int | float) or not said <= now + _LEEWAY:
+        logger.warning("The identity provider does not say when it asked who somebody is.")
+        return None
+    return min(said, now)
 
 
 def _plain(name: object) -> str:

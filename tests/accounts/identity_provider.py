@@ -7,6 +7,8 @@ is told to it by `POST /next`:
     userinfo    what is told of the person, over what is right
     sign        "well", "by another", "with the secret", "not at all"
     issuer      what it calls itself
+    shown       what its key is called where it shows it
+    named       what its key is called in an identity token
     refuse      people are sent back with an error
 
 Run as a script, it says its address and serves until it is killed.
@@ -54,7 +56,9 @@ class Provider(BaseHTTPRequestHandler):
             })  # fmt: skip
         elif url.path == "/keys":
             public = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
-            self.say(200, {"keys": [public | {"kid": "one", "use": "sig", "alg": "RS256"}]})
+            self.say(
+                200, {"keys": [public | {"kid": self.orders.get("shown", "one"), "use": "sig"}]}
+            )
         elif url.path == "/authorize":
             self.authorize(asked)
         elif url.path == "/userinfo":
@@ -79,6 +83,7 @@ class Provider(BaseHTTPRequestHandler):
             and set(asked["scope"].split()) == {"openid", "profile"}
             and asked["code_challenge_method"] == "S256"
             and len(asked["nonce"]) > 20
+            and asked["max_age"] == "900"
         )
         if not fit:
             self.say(400, {"error": "invalid_request"})
@@ -118,6 +123,7 @@ class Provider(BaseHTTPRequestHandler):
             "sub": PERSON["sub"],
             "iat": now,
             "exp": now + 300,
+            "auth_time": now,
             "nonce": known["nonce"],
         } | orders.get("claims", {})
         claims = {name: value for name, value in claims.items() if value is not None}
@@ -127,7 +133,9 @@ class Provider(BaseHTTPRequestHandler):
             "with the secret": (SECRET * 2, "HS256"),
             "not at all": (None, "none"),
         }[orders.get("sign", "well")]
-        return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": "one"})
+        return jwt.encode(
+            claims, key, algorithm=algorithm, headers={"kid": orders.get("named", "one")}
+        )
 
     def say(self, status, told):
         body = json.dumps(told).encode()

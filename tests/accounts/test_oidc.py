@@ -7,7 +7,9 @@ import importlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,11 +17,13 @@ from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.conf import settings as site
 from django.contrib.sessions.models import Session
+from django.core.cache import cache
 from django.test import Client
 from django.urls import clear_url_caches, reverse
 
 from audit.models import AccessEvent
 from landscape_site import env, urls
+from landscape_site.accounts import discovery
 from tests.accounts.conftest import SECRET, code
 from tests.accounts.identity_provider import CLIENT, PERSON
 from tests.accounts.identity_provider import SECRET as CLIENT_SECRET
@@ -53,8 +57,9 @@ def issuer():
 
 
 @pytest.fixture(autouse=True)
-def provider(issuer):
-    """Say what the provider does next; nothing said, all is well."""
+def provider(issuer, monkeypatch):
+    """Say what the provider does next; nothing said, all is well, and nobody has asked it yet."""
+    monkeypatch.setattr(discovery, "_said", {})
 
     def order(**orders):
         talk(issuer, "POST", "/next", json.dumps(orders))
@@ -167,6 +172,7 @@ class TestWhatTheProviderSays:
             {"sign": "by another"},
             {"sign": "with the secret"},
             {"sign": "not at all"},
+            {"named": "a key that is not shown"},
         ],
         ids=str,
     )
@@ -228,6 +234,64 @@ class TestWhatTheProviderSays:
 
         assert answer.redirect_chain == [(site.LOGIN_URL, 302)]
         assert "cannot be reached" in answer.text
+        assert not Session.objects.exists()
+
+    def test_is_not_asked_for_where_it_was_not_itself_a_moment_ago(self, provider, monkeypatch):
+        provider(issuer="https://evil.example")
+        Client().post(BEGIN)
+        provider()
+
+        assert Client().post(BEGIN)["Location"] == site.LOGIN_URL
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + 11)
+        monkeypatch.setattr(discovery, "time", later)
+        assert sign_in(Client())["Location"] == "/"
+
+    def test_may_become_unfit_while_somebody_is_there(self, provider):
+        client = Client()
+        back = sent_back(client)
+        discovery._said.clear()
+        provider(issuer="https://evil.example")
+
+        answer = client.get(back, follow=True)
+
+        assert answer.redirect_chain == [(site.LOGIN_URL, 302)]
+        assert "Example House cannot be reached" in answer.text
+
+    def test_is_not_believed_from_what_processes_share(self, issuer):
+        # As whoever writes to Valkey would have it: their keys, and a door that learns our secret.
+        evil = dict.fromkeys(
+            ("authorization_endpoint", "token_endpoint", "jwks_uri"),
+            f"http://127.0.0.1:{free_port()}",
+        )
+        cache.set(f"oidc:{issuer}", evil | {"issuer": issuer}, 600)
+
+        assert sign_in(Client())["Location"] == "/"
+
+    def test_is_asked_again_when_it_signs_with_a_new_key(self, provider):
+        sign_in(Client())
+        provider(shown="two", named="two")
+
+        assert sign_in(Client())["Location"] == "/"
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {"issuer": "https://evil.example"},
+            {"token_endpoint": "http://here.example/"},
+            {"jwks_uri": "http://here.example/"},
+            {"userinfo_endpoint": None},
+            {"authorization_endpoint": 7},
+            {"token_endpoint_auth_methods_supported": None},
+        ],
+        ids=str,
+    )
+    def test_is_not_used_where_its_doors_are_unfit(self, told):
+        doors = ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint")
+        well = dict.fromkeys(doors, "https://here.example/") | {"issuer": "https://here.example"}
+        assert discovery.check_doors(well, issuer="https://here.example") == well
+
+        with pytest.raises(discovery.Refused):
+            discovery.check_doors(well | told, issuer="https://here.example")
 
 
 class TestWhoeverIsKnown:
@@ -256,9 +320,35 @@ class TestWhoeverIsKnown:
         assert client.get(reverse("mfa_activate_totp")).status_code == 200
         # Who can confirm with nothing here signs in anew before anything is changed.
         session = client.session
-        session["account_authentication_methods"][0]["at"] -= 16 * 60
+        for record in session["account_authentication_methods"]:
+            record["at"] -= 16 * 60
         session.save()
         assert client.get(reverse("mfa_activate_totp"))["Location"].startswith("/accounts/logout/")
+
+    def test_has_proved_nothing_fresh_unless_the_provider_asked_just_now(self, grace, provider):
+        page, now = reverse("mfa_activate_totp"), int(time.time())
+        for said, is_fresh in (
+            (now - 800, True),
+            (now + 30, True),
+            (now - 1_000, False),
+            (now + 1_000, False),
+            (None, False),
+            ("now", False),
+            (True, False),
+        ):
+            provider(claims={"auth_time": said}, userinfo={"auth_time": now})
+            sign_in(client := Client())
+
+            assert is_signed_in(client)
+            assert (client.get(page).status_code == 200) is is_fresh, said
+
+    def test_is_told_that_there_is_no_password_to_change(self, grace):
+        sign_in(client := Client())
+
+        answer = client.get(reverse("account_change_password"), follow=True)
+
+        assert answer.redirect_chain[-1] == (reverse("audit:account"), 302)
+        assert "no password here that could be changed" in answer.text
 
     def test_stays_out_when_the_account_is_closed(self, grace):
         grace.is_active = False
@@ -284,6 +374,16 @@ class TestTheButton:
         assert Client().get(BEGIN).status_code == 405
         assert Client(enforce_csrf_checks=True).post(BEGIN).status_code == 403
         assert Client().post(BACK).status_code == 405
+
+    def test_counts_as_an_attempt_before_anything_is_kept(self, settings):
+        settings.ACCOUNT_RATE_LIMITS = {"login": "2/m/ip"}
+
+        answers = [Client().post(BEGIN).status_code for _ in range(3)]
+
+        assert answers == [200, 200, 429]
+        assert Session.objects.count() == 2
+        # Passwords are counted with it.
+        assert Client().post(site.LOGIN_URL, {"login": "a", "password": "b"}).status_code == 429
 
     def test_takes_nothing_from_its_address(self):
         client = Client()
