@@ -87,8 +87,8 @@ class PayloadFiles(FileSystemStorage):
             Path(temporary).rename(target)
         except BaseException as error:
             Path(temporary).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                error.filename = error.filename or temporary  # a full disk does not say where
+            if isinstance(error, OSError) and error.errno and not error.filename:
+                error.filename = temporary  # a full disk does not say where
             raise
         sync_folder(target.parent)
         return name
