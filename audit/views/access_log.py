@@ -104,7 +104,8 @@ def _about(found: lineage.AccessPage, asked: lineage.AccessFilter) -> tuple[Piec
         matches = " that matches" if asked.is_on else ""
         return (said(f"{whose} reading: nothing is kept{matches}."),)
     start = f"The log holds {plural(found.total, 'event')}; "
-    sealed = "none of them is sealed yet" if not found.sealed else f"{found.sealed:,} are sealed"
+    many = f"{found.sealed:,} {'is' if found.sealed == 1 else 'are'} sealed"
+    sealed = many if found.sealed else "none of them is sealed yet"
     return (said(f"{start}{sealed}. Each holds the hash of the one before."),)
 
 
