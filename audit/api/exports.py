@@ -17,7 +17,7 @@ from audit import access, exports, tasks
 from audit.api.asking import AFTER, LIMIT, Resource
 from audit.api.authentication import by_token
 from audit.api.permissions import READING
-from audit.errors import AccessNotKept, IllegalTransition
+from audit.errors import IllegalTransition
 from audit.vocabulary import AccessAction, ExportJobStatus, ExportStep, TokenScope
 
 if TYPE_CHECKING:
@@ -202,33 +202,22 @@ class ExportFile(Resource):
         person = access.exporter(request.user, with_payloads=line.with_payloads)
         if line.status == ExportJobStatus.EXPIRED:
             raise Gone("The file was kept for its time and is removed: ask for the export again.")
-        if line.status != ExportJobStatus.SUCCEEDED or line.file_sha256 is None:
-            raise NotFound(f"Export {export_id} has no file: it is {line.status}.")
+
+        def kept() -> None:
+            access.record(
+                action=AccessAction.EXPORT_DOWNLOADED,
+                user_id=person,
+                user_name=request.user.get_username(),
+                kind="export",
+                run_id=line.run_id,
+                object_id=line.export_id,
+                reason=by_token(request),
+                size_bytes=line.file_bytes,
+                asked=access.asked(request),
+                at=timezone.now(),
+            )
+
         try:
-            file = exports.read(line.file_sha256)
+            return exports.send(request._request, line=line, keep=kept)  # noqa: SLF001  # Django's own
         except FileNotFoundError as error:
-            raise NotFound(f"The file of export {export_id} is gone from the storage.") from error
-        if request.method == "GET":
-            try:
-                access.record(
-                    action=AccessAction.EXPORT_DOWNLOADED,
-                    user_id=person,
-                    user_name=request.user.get_username(),
-                    kind="export",
-                    run_id=line.run_id,
-                    object_id=line.export_id,
-                    reason=by_token(request),
-                    size_bytes=line.file_bytes,
-                    asked=access.asked(request),
-                    at=timezone.now(),
-                )
-            except AccessNotKept:
-                file.close()
-                raise
-        return exports.send(
-            request._request,  # noqa: SLF001  # Django's own
-            file=file,
-            name=str(line.file_name),
-            sha256=line.file_sha256,
-            size=int(line.file_bytes or 0),
-        )
+            raise NotFound(str(error)) from error

@@ -49,7 +49,7 @@ UPDATE parts SET made_json = %(made)s, lease_owner = NULL, lease_until = NULL
 WHERE job = %(job)s AND number = %(number)s AND token = %(token)s AND made_json IS NULL
 """
 
-# Both at once: of a job in many parts this is half the statements.
+# Both at once: one statement for each part in place of two.
 _FINISH_AND_TAKE = f"WITH finished AS ({_FINISH}) {_TAKE}"
 
 _LET_GO = """

@@ -9,33 +9,55 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.utils.cache import patch_cache_control
 from django.utils.http import content_disposition_header, parse_etags
 
+from audit.errors import AccessNotKept
+from audit.exports import files
+from audit.vocabulary import ExportJobStatus
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from django.core.files.base import File
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
+    from audit.exports.standing import ExportLine
+
 _CHUNK = 1 << 18
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
-def send(
-    request: HttpRequest, *, file: File[Any], name: str, sha256: str, size: int
-) -> HttpResponseBase:
-    """The answer with a file, or with the one part of it that `Range` asks for (RFC 9110, 14).
+def send(request: HttpRequest, *, line: ExportLine, keep: Callable[[], None]) -> HttpResponseBase:
+    """The answer with an export's file, or the one part that `Range` asks for (RFC 9110, 14).
 
-    Several parts at once are answered with the whole, as the standard allows.
+    Several parts at once are answered with the whole, as the standard allows. `keep` is called
+    before the first byte of a GET.
+
+    Raises:
+        FileNotFoundError: there is no file; says why.
+        AccessNotKept: so says `keep`.
     """
-    tag = f'"{sha256}"'
-    answer = _answer(request, file, tag=tag, size=size)
+    if line.status != ExportJobStatus.SUCCEEDED or line.file_sha256 is None:
+        raise FileNotFoundError(f"Export {line.export_id} has no file: it is {line.status}.")
+    try:
+        file = files.read(line.file_sha256)
+    except FileNotFoundError as error:
+        told = f"The file of export {line.export_id} is gone from the storage."
+        raise FileNotFoundError(told) from error
+    if request.method == "GET":
+        try:
+            keep()
+        except AccessNotKept:
+            file.close()
+            raise
+    tag = f'"{line.file_sha256}"'
+    answer = _answer(request, file, tag=tag, size=int(line.file_bytes or 0))
     answer["ETag"] = tag
     answer["Accept-Ranges"] = "bytes"
     answer["X-Content-Type-Options"] = "nosniff"
     patch_cache_control(answer, no_store=True, private=True)
     if answer.status_code in {200, 206}:
         answer["Content-Type"] = "application/zip"
-        named = content_disposition_header(as_attachment=True, filename=name)
+        named = content_disposition_header(as_attachment=True, filename=str(line.file_name))
         answer["Content-Disposition"] = named or "attachment"
     return answer
 

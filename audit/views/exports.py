@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 
 from audit import access, exports, tasks
-from audit.errors import AccessNotKept, IllegalTransition
+from audit.errors import IllegalTransition
 from audit.views.answers import Piece, run_url
 from audit.views.doors import act, keep, page, text
 from audit.vocabulary import AccessAction, ExportJobStatus, ExportStep, Right
@@ -118,32 +118,21 @@ def download(request: HttpRequest, export_id: str) -> HttpResponseBase:
     access.exporter(request.user, with_payloads=line.with_payloads)
     if line.status == ExportJobStatus.EXPIRED:
         return render(request, "audit/export_gone.html", {"export": line}, status=410)
-    if line.status != ExportJobStatus.SUCCEEDED or line.file_sha256 is None:
-        raise Http404(f"Export {export_id} has no file: it is {line.status}.")
+
+    def kept() -> None:
+        keep(
+            request,
+            AccessAction.EXPORT_DOWNLOADED,
+            kind="export",
+            run_id=line.run_id,
+            object_id=line.export_id,
+            size_bytes=line.file_bytes,
+        )
+
     try:
-        file = exports.read(line.file_sha256)
+        return exports.send(request, line=line, keep=kept)
     except FileNotFoundError as error:
-        raise Http404(f"The file of export {export_id} is gone from the storage.") from error
-    if request.method == "GET":
-        try:
-            keep(
-                request,
-                AccessAction.EXPORT_DOWNLOADED,
-                kind="export",
-                run_id=line.run_id,
-                object_id=line.export_id,
-                size_bytes=line.file_bytes,
-            )
-        except AccessNotKept:
-            file.close()
-            raise
-    return exports.send(
-        request,
-        file=file,
-        name=str(line.file_name),
-        sha256=line.file_sha256,
-        size=int(line.file_bytes or 0),
-    )
+        raise Http404(str(error)) from error
 
 
 def _ordered(request: HttpRequest, *, run_id: str, **asked: Any) -> HttpResponse:
